@@ -1,0 +1,115 @@
+"""orchkit: a Jupyter-native lab for AI orchestration.
+
+Describe a workflow of model calls, people and plain code as a graph; run it live with durable checkpoints; break it
+on purpose; answer its questions; and compare, over thousands of simulated runs, which pattern holds up.
+
+Importing it loads nothing else: each name is fetched from its room when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchkit import faults, interop
+    from orchkit.engine.context import Context
+    from orchkit.errors import (
+        AnswerInvalid,
+        AnswerLate,
+        ApprovalError,
+        ApprovalUnknown,
+        AttemptTimeout,
+        CodecError,
+        DefinitionChanged,
+        DefinitionError,
+        GraphError,
+        ModelError,
+        OrchkitError,
+        ReplayError,
+        ReplayMismatch,
+        RunCancelled,
+        RunCrashed,
+        RunError,
+        RunHeld,
+        RunStuck,
+        RunUnknown,
+        SimulationError,
+        StoreBusy,
+        StoreError,
+        StoreUnreadable,
+        StoreWriteError,
+    )
+    from orchkit.experiments import Experiment, Results
+    from orchkit.faults.plan import Faults
+    from orchkit.hall.run import Run
+    from orchkit.hall.store import Store
+    from orchkit.hall.store import open_store as open
+    from orchkit.hall.workflow import Workflow
+    from orchkit.model.policies import Fallback, Retry, Timeout, backoff, only, transient
+    from orchkit.model.steps import Step as step
+    from orchkit.model.steps import const, ref
+    from orchkit.sim import dist
+    from orchkit.sim.world import World, fake, person, real, skip_effect
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    # describing
+    "Workflow": "hall.workflow", "Context": "engine.context", "step": "model.steps:Step", "const": "model.steps",
+    "ref": "model.steps",
+    # policies
+    "Retry": "model.policies", "Timeout": "model.policies", "Fallback": "model.policies",
+    "backoff": "model.policies", "transient": "model.policies", "only": "model.policies",
+    # running
+    "Run": "hall.run", "Store": "hall.store", "open": "hall.store:open_store",
+    # simulating
+    "World": "sim.world", "fake": "sim.world", "person": "sim.world", "real": "sim.world",
+    "skip_effect": "sim.world", "dist": "sim.dist:", "Faults": "faults.plan", "faults": "faults:",
+    # experimenting
+    "Experiment": "experiments", "Results": "experiments",
+    # neighbours
+    "interop": "interop:",
+}  # fmt: skip
+_ERRORS = (
+    "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunCrashed",
+    "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid", "AnswerLate",
+    "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown", "ReplayError",
+    "ReplayMismatch", "DefinitionChanged", "CodecError",
+)  # fmt: skip
+_ROOMS |= dict.fromkeys(_ERRORS, "errors")
+
+__all__ = [
+    # describing
+    "Workflow", "Context", "step", "const", "ref",
+    # policies
+    "Retry", "Timeout", "Fallback", "backoff", "transient", "only",
+    # running
+    "Run", "Store", "open",
+    # simulating
+    "World", "fake", "person", "real", "skip_effect", "dist", "Faults", "faults",
+    # experimenting
+    "Experiment", "Results",
+    # neighbours
+    "interop",
+    # errors
+    "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunCrashed",
+    "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid", "AnswerLate",
+    "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown", "ReplayError",
+    "ReplayMismatch", "DefinitionChanged", "CodecError",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    room = _ROOMS.get(name)
+    if room is None:
+        raise AttributeError(f"module 'orchkit' has no attribute {name!r}")
+    module, colon, inner = room.partition(":")
+    found = import_module(f"orchkit.{module}")
+    value = found if colon and not inner else getattr(found, inner or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,5 @@
+"""Time and chance: the kernel, its hosts, and the dice.
+
+The only room that touches asyncio, wall time, threads of the engine or raw randomness. Everyone else asks the
+run, so that a run can be live or simulated.
+"""

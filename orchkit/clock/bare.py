@@ -1,0 +1,77 @@
+"""The bare host: virtual time, nothing but the heap.
+
+A body without a model runs as a fibre of its own. It may sleep by its context; awaiting another loop's futures is
+refused by name, because nothing here could wake it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from orchkit.clock.kernel import OUTCOME, TIMER, Fibre, Kernel, micro, suspend
+
+__all__ = ["BareHost"]
+
+
+class _Body(Fibre):
+    """A body in virtual time; posts its result to the fibre that began it."""
+
+    __slots__ = ("kernel", "owner", "owner_token")
+
+    def __init__(self, kernel: Kernel, owner: Fibre) -> None:
+        super().__init__(owner.key)
+        self.kernel = kernel
+        self.owner = owner
+        self.owner_token = owner.token
+
+    def finished(self, value: Any) -> None:
+        if self.owner.token == self.owner_token:
+            self.kernel.arm(self.owner, self.kernel.now, OUTCOME, value)
+
+
+class BareHost:
+    """Run bodies on the kernel itself, in virtual time.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    def run(self) -> None:
+        """Fire until nothing is left that could resume anybody."""
+        kernel = self.kernel
+        heap, fire = kernel.heap, kernel.fire
+        while heap:
+            fire()
+
+    def begin(self, fibre: Fibre, body: Callable[[], Coroutine[Any, Any, Any]]) -> object:
+        """Start a body as a fibre of its own."""
+        child = _Body(self.kernel, fibre)
+        self.kernel.start(child, body())
+        return child
+
+    def stop(self, handle: object) -> None:
+        """Throw the cancellation into the body's fibre."""
+        assert isinstance(handle, _Body)
+        self.kernel.cancel(handle)
+
+    def post(self, fibre: Fibre, token: int, value: Any) -> None:
+        """Resume at this instant; there are no other threads here."""
+        if fibre.token == token:
+            self.kernel.arm(fibre, self.kernel.now, OUTCOME, value)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep in virtual time."""
+        kernel = self.kernel
+        fibre = kernel.current
+        assert fibre is not None
+        kernel.arm(fibre, kernel.now + micro(seconds), TIMER)
+        await suspend()
+
+    async def call_sync(self, fn: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+        """Call inline: a thread would let virtual time run away from it."""
+        return fn(**kwargs)

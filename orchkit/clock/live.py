@@ -1,0 +1,239 @@
+"""The live host: asyncio on a daemon thread of its own, time from the wall.
+
+Three rules were found by failing tests (a notebook's heavy cell blocks the loop for seconds):
+
+* The kernel is stamped with the wall when it is pumped, not with the ideal time of an entry: otherwise a loop that
+  was blocked for 30 s would time an attempt out before it began.
+* A pump that finds its first entry late gives the loop three turns first, so that bodies that have long ended can
+  say so; and what they say is filed under the time of the earliest overdue entry, so that its rank puts it first.
+* Bodies end by their own task posting the result and pumping, not by a done-callback: one loop turn less a step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+from orchkit.clock.kernel import OUTCOME, Fibre, Kernel
+
+__all__ = ["EngineThread", "LiveHost", "engine_thread"]
+
+T = TypeVar("T")
+
+_LATE = 50_000  # microseconds; a loop turn is far below, a blocked loop far above
+_GRACE_TURNS = 3
+
+
+def _wall_clock() -> Callable[[], int]:
+    # Anchored once: the wall may be set back while a run is on, the monotonic clock may not.
+    wall, mono = time.time_ns(), time.monotonic_ns()
+    return lambda: (wall + time.monotonic_ns() - mono) // 1000
+
+
+class LiveHost:
+    """Run bodies as asyncio tasks and pump one kernel by the wall clock.
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop
+        All methods but `post` must be called on it.
+    clock : callable, optional
+        Gives the time in integer microseconds; tests hand in their own.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], int] | None = None) -> None:
+        self.loop = loop
+        self.time = clock or _wall_clock()
+        self.kernel = Kernel(self.time())
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0
+        self._grace = 0
+        self._pumping = False
+
+    def pump(self) -> None:
+        """Fire what is due by the wall, then set one timer for what comes next."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            kernel = self.kernel
+            due, now = kernel.next_due(), self.time()
+            if due is not None and now - due > _LATE and self._grace < _GRACE_TURNS:
+                self._grace += 1
+                self.loop.call_soon(self.pump)
+                return
+            self._grace = 0
+            while due is not None and due <= now:
+                kernel.now = max(kernel.now, now)
+                kernel.fire()
+                due = kernel.next_due()
+            self._set_timer(due, now)
+        finally:
+            self._pumping = False
+
+    def _set_timer(self, due: int | None, now: int) -> None:
+        if self._timer is not None:
+            if due == self._timer_due:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            self._timer_due = due
+            self._timer = self.loop.call_later((due - now) / 1e6, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self.pump()
+
+    def stamp(self) -> None:
+        """Bring the kernel's time to the wall, before anybody acts on it outside a pump."""
+        self.kernel.now = max(self.kernel.now, self.time())
+
+    def begin(self, fibre: Fibre, body: Callable[[], Coroutine[Any, Any, Any]]) -> object:
+        """Start a body as a task of its own."""
+        task = self.loop.create_task(self._run(fibre, fibre.token, body))
+        self.tasks.add(task)
+        return task
+
+    async def _run(self, fibre: Fibre, token: int, body: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            value = await body()
+        except asyncio.CancelledError:
+            # The body reports a cancellation of its own as a failure, so this one was ours.
+            return
+        finally:
+            self.tasks.discard(task)
+        self.deliver(fibre, token, value)
+
+    def stop(self, handle: object) -> None:
+        """Cancel a body's task."""
+        assert isinstance(handle, asyncio.Task)
+        handle.cancel()
+
+    def deliver(self, fibre: Fibre, token: int, value: Any) -> None:
+        """Resume a fibre with what has happened, before whatever is overdue; on the loop only."""
+        if fibre.token != token:
+            return
+        now, due = self.time(), self.kernel.next_due()
+        self.kernel.arm(fibre, now if due is None else min(due, now), OUTCOME, value)
+        self.pump()
+
+    def post(self, fibre: Fibre, token: int, value: Any) -> None:
+        """Resume a fibre from any thread."""
+        self.loop.call_soon_threadsafe(self.deliver, fibre, token, value)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep by the wall."""
+        await asyncio.sleep(seconds)
+
+    async def call_sync(self, fn: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+        """Call a plain function in a daemon thread of its own.
+
+        A pool's threads are joined when Python exits, so one step that hangs would hang the exit too.
+        """
+        future: asyncio.Future[Any] = self.loop.create_future()
+        call = partial(contextvars.copy_context().run, fn, **kwargs)
+        threading.Thread(target=_call_into, args=(self.loop, future, call), daemon=True, name="orchkit-step").start()
+        return await future
+
+
+def _call_into(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], call: Callable[[], Any]) -> None:
+    result: Any = None
+    error: BaseException | None = None
+    try:
+        result = call()
+    except StopIteration as stop:  # a future refuses it, and the step would wait for ever
+        error = RuntimeError("the step raised StopIteration")
+        error.__cause__ = stop
+    except BaseException as caught:
+        error = caught
+
+    def settle() -> None:
+        if future.cancelled():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    try:
+        loop.call_soon_threadsafe(settle)
+    except RuntimeError:
+        pass  # the loop is closed: the engine has gone, and with it whoever waited
+
+
+class EngineThread:
+    """The daemon thread that all live runs of a process share, with its loop and host."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self.host = LiveHost(self.loop)
+        self._thread = threading.Thread(target=self._serve, daemon=True, name="orchkit-engine")
+        self._thread.start()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def on_it(self) -> bool:
+        """Say whether the caller is on the engine's thread, where waiting for it would never end."""
+        return threading.current_thread() is self._thread
+
+    def submit(self, fn: Callable[[], T]) -> Future[T]:
+        """Call `fn` on the loop soon; the future takes its result or error."""
+        future: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                future.set_result(fn())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self.loop.call_soon_threadsafe(call)
+        return future
+
+    def call(self, fn: Callable[[], T]) -> T:
+        """Call `fn` on the loop and wait for it; inline when already there."""
+        return fn() if self.on_it() else self.submit(fn).result()
+
+    def close(self) -> None:
+        """Cancel what is left and end the thread; at the exit of Python."""
+        if self.pid != os.getpid() or not self._thread.is_alive():
+            return
+        asyncio.run_coroutine_threadsafe(self._drain(), self.loop).result(timeout=5)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(timeout=5)
+        self.loop.close()
+
+    async def _drain(self) -> None:
+        tasks = list(self.host.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+
+
+_ENGINE: EngineThread | None = None
+_ENGINE_LOCK = threading.Lock()
+
+
+def engine_thread() -> EngineThread:
+    """Give this process's engine thread; a forked child gets its own, because threads do not survive a fork."""
+    global _ENGINE  # noqa: PLW0603 - one a process is the point
+    with _ENGINE_LOCK:
+        if _ENGINE is None or _ENGINE.pid != os.getpid():
+            _ENGINE = EngineThread()
+            atexit.register(_ENGINE.close)
+        return _ENGINE

@@ -1,0 +1,115 @@
+"""From a graph and its state to the picture that is drawn; a recorded run and a live one are drawn alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from orchkit.draw._picture import Arrow, Picture, Shape
+from orchkit.model.events import Event
+from orchkit.model.graph import Edge, Graph
+from orchkit.model.policies import Policy, option_name
+from orchkit.model.state import COMPLETED, DEGRADED, FAILED, OPEN, SKIPPED, RunState, fold, node_of
+from orchkit.model.steps import Node
+
+__all__ = ["picture_of"]
+
+_WORDS = {COMPLETED: "completed", DEGRADED: "degraded", FAILED: "failed", SKIPPED: "skipped"}
+
+
+def picture_of(graph: Graph, log: Sequence[Event] | None = None, caption: str = "") -> Picture:
+    """Make the picture of a workflow, or of a run of it.
+
+    Parameters
+    ----------
+    graph : Graph
+    log : sequence of Event, optional
+        A run's log or any prefix of it; without one the definition is drawn.
+    caption : str
+        One sentence beside the title.
+
+    Returns
+    -------
+    Picture
+    """
+    state = None if log is None else fold(graph, log)
+    own: dict[int, list[Event]] = {}
+    for event in log or ():
+        if event.node:
+            own.setdefault(node_of(graph, event.node), []).append(event)
+    edges = list(graph.edges())
+    shapes = [_shape(node, i, state, own.get(i, [])) for i, node in enumerate(graph.nodes)]
+    if any(edge.source == "input" for edge in edges):
+        shapes.insert(0, Shape("input", "input", "idle" if state is None else "completed", _type_name(graph)))
+    return Picture(graph.name, tuple(shapes), tuple(_arrow(graph, edge, state) for edge in edges), caption)
+
+
+def _type_name(graph: Graph) -> str:
+    return "" if graph.input_type is object else getattr(graph.input_type, "__name__", str(graph.input_type))
+
+
+def _shape(node: Node, index: int, state: RunState | None, events: Sequence[Event]) -> Shape:
+    status = "idle" if state is None else _status(state, index, events)
+    badge = "" if state is None else " · ".join(_facts(node, state, index, events))
+    return Shape(node.name, node.kind, status, " · ".join(_notes(node)), badge, node.effect)
+
+
+def _notes(node: Node) -> Iterator[str]:
+    if node.over is not None:
+        yield f"over {node.over}" + (f", {node.limit} at once" if node.limit else "")
+    for policy in node.policies:
+        yield describe_policy(policy)
+    if node.timeout is not None:
+        yield f"expires after {_seconds(node.timeout)}"
+    if node.on_error == "skip":
+        yield "skipped on error"
+
+
+def describe_policy(policy: Policy) -> str:
+    """Say what a policy does in a few characters."""
+    if policy.kind == "retry":
+        return f"retry {policy.attempts}"  # type: ignore[union-attr]  # the kind tells which it is
+    if policy.kind == "timeout":
+        return f"timeout {_seconds(policy.seconds)}"  # type: ignore[union-attr]  # the kind tells which it is
+    return f"fallback {', '.join(map(option_name, policy.options))}"  # type: ignore[union-attr]  # the same
+
+
+def _seconds(seconds: float) -> str:
+    if seconds >= 7200:
+        return f"{seconds / 3600:g} h"
+    return f"{seconds / 60:g} min" if seconds >= 120 else f"{seconds:.3g} s"
+
+
+def _status(state: RunState, index: int, events: Sequence[Event]) -> str:
+    standing = state.standing[index]
+    if standing != OPEN:
+        return _WORDS.get(standing, "idle")
+    if state.status == "failed" and state.failing is not None and state.failing[0] == index:
+        return "failed"
+    if state.status not in ("running", "new"):
+        return "cancelled"
+    return "waiting" if events and events[-1].kind in ("asked", "waiting") else "running"
+
+
+def _facts(node: Node, state: RunState, index: int, events: Sequence[Event]) -> Iterator[str]:
+    progress = state.maps.get(index)
+    if progress is not None:
+        yield f"{progress.done}/{progress.size}"
+    attempts = sum(event.kind == "started" for event in events)
+    if node.kind != "map" and attempts > 1:
+        yield f"{attempts} attempts"
+    injected = sum(event.kind == "injected" for event in events)
+    if injected:
+        yield f"{injected} faults"
+    settled = state.standing[index] in (COMPLETED, DEGRADED, FAILED)
+    if settled and events and events[-1].t > events[0].t:
+        yield _seconds((events[-1].t - events[0].t) / 1e6)
+
+
+def _arrow(graph: Graph, edge: Edge, state: RunState | None) -> Arrow:
+    if state is None:
+        return Arrow(edge.source, edge.target, edge.kind)
+    live = edge.source == "input" or state.standing[graph.index[edge.source]] in (COMPLETED, DEGRADED)
+    if live and edge.kind == "route":
+        value = state.value(edge.source)
+        live = edge.target in (value if isinstance(value, list) else [value])
+    return Arrow(edge.source, edge.target, edge.kind, live=live)

@@ -1,0 +1,81 @@
+"""Approvals: a question to a person, awaited like anything else. Pausing is waiting, never raising."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from orchkit.clock.kernel import SIGNAL, TIMER, micro, suspend
+from orchkit.engine.program import Seat
+from orchkit.model.events import Event
+from orchkit.model.protocols import Outcome
+
+if TYPE_CHECKING:
+    from orchkit.engine.execution import Instance
+
+__all__ = ["Answer", "asking"]
+
+
+class Answer:
+    """An answer on its way: what was said, by whom, and who is told what became of it.
+
+    Parameters
+    ----------
+    value : object
+        JSON, validated.
+    by : str
+    told : callable
+        Called once with None when the answer is durable, or with the error that says why it was not taken.
+    """
+
+    __slots__ = ("by", "told", "value")
+
+    def __init__(self, value: Any, by: str, told: Callable[[BaseException | None], None]) -> None:
+        self.value = value
+        self.by = by
+        self.told = told
+
+
+async def asking(seat: Seat, inst: Instance) -> Outcome:
+    """Ask, wait for the first valid answer or the deadline, and record which came.
+
+    The question is durable before anybody can see it, the answer before whoever gave it is told so.
+    """
+    ex = inst.execution
+    node = seat.node
+    timeout = -1 if node.timeout is None else micro(node.timeout)
+    shown: dict[str, Any] = {"show": None if node.show is None else ex.state.value(node.show)}
+    if node.prefill:
+        shown["prefill"] = {name: ex.state.value(source) for name, source in node.prefill}
+    asked = ex.emit(inst, Event(ex.t(), "asked", node.name, inst.item, dur=timeout, body=shown))
+    if not ex.has_answer(inst):
+        await ex.fence(inst)
+        _arm(seat, inst, asked, timeout)
+        ex.show_pending(inst, asked)
+    answer = await suspend()
+    ex.hide_pending(inst)
+    if answer is None:
+        ex.emit(inst, Event(ex.t(), "expired", node.name, inst.item))
+        return Outcome("completed", None)
+    body, by = (answer.value, answer.by)
+    ex.emit(inst, Event(ex.t(), "answered", node.name, inst.item, by=by, body=body))
+    if isinstance(answer, Answer):
+        ex.journal.when_durable(answer.told)
+    return Outcome("completed", body)
+
+
+def _arm(seat: Seat, inst: Instance, asked: Event, timeout: int) -> None:
+    ex = inst.execution
+    begin = ex.base + asked.t
+    if timeout >= 0:
+        ex.kernel.arm(inst, begin + timeout, TIMER)
+    model = seat.site.model
+    if model is None:
+        return
+    inputs = ex.arguments(inst, seat.site, None) if model.wants_inputs else {}
+    draw = model.decide(inputs, ex.dice_at(seat.site, inst.item, 0, 1))
+    if draw.latency is not None:
+        value = seat.site.dump(draw.value, seat.node.name)
+        ex.kernel.arm(inst, begin + draw.latency, SIGNAL, Outcome("answered", value, by=draw.by))
+
+

@@ -1,0 +1,234 @@
+"""One attempt: start the body or its model, bound it, and record how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, Fibre, ForeignAwait, suspend
+from orchkit.engine.context import Context, effect_key
+from orchkit.engine.program import Site
+from orchkit.errors import AttemptTimeout, SimulationError
+from orchkit.model.events import Event
+from orchkit.model.policies import transient
+from orchkit.model.protocols import Draw, Failure, Outcome, Strike
+
+if TYPE_CHECKING:
+    from orchkit.engine.execution import Execution, Instance
+
+__all__ = ["attempt", "failure_of", "outcome_of"]
+
+_NO_STRIKE = Strike()
+
+
+def failure_of(error: BaseException, site: Site) -> Failure:
+    """Turn an exception into what is recorded of it, the retry policy's opinion included."""
+    wants = site.retry.wants(error) if site.retry is not None else transient(error)
+    after = getattr(error, "retry_after", None)
+    retry_after = float(after) if isinstance(after, (int, float)) and 0 < after < float("inf") else None
+    return Failure(type(error).__name__, _first_lines(error), wants, retry_after)
+
+
+def _first_lines(error: BaseException, limit: int = 2000) -> str:
+    text = str(error).encode(errors="replace").decode()
+    return text if len(text) <= limit else text[:limit] + " ..."
+
+
+def outcome_of(event: Event) -> Outcome:
+    """Read an attempt's outcome back from its record."""
+    if event.kind == "completed":
+        return Outcome("completed", event.body, cost=event.cost, tokens=event.tokens)
+    return Outcome(event.status, failure=Failure(**event.body), cost=event.cost, tokens=event.tokens)
+
+
+async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure | None = None) -> Outcome:
+    """Make one attempt at one site.
+
+    Order, outermost first: time-out, faults, body or model. A modelled attempt is decided when it starts and costs
+    one entry in the heap. While a log is fed back, a recorded attempt gets its recorded outcome; one without an
+    outcome is started again under its own number, a model with its original due time.
+    """
+    ex = inst.execution
+    key = effect_key(site.path, inst.item) if site.node.effect else ""
+    started = ex.emit(inst, Event(ex.t(), "started", site.path, inst.item, 1, leg, n, key=key))
+    strike = _strike(inst, site, leg, n, started)
+    try:
+        if ex.has_record_of(inst, site.path, leg, n):
+            outcome = await suspend()
+        else:
+            if site.model is not None or strike.error is not None or strike.hang:
+                _arm_decided(inst, site, leg, n, started, strike)
+            elif ex.driving:
+                ex.deferred.append((inst, lambda: _begin(inst, site, leg, n, error)))
+            else:
+                if ex.strict or site.node.effect:
+                    await ex.fence(inst)
+                _begin(inst, site, leg, n, error)
+            outcome = await suspend()
+            if outcome is not None and (strike.factor != 1.0 or strike.add) and inst.handle is not None:
+                outcome = await _delay(inst, site, started, strike, outcome)
+    except Cancelled:
+        _stop_body(inst)
+        ex.emit(inst, Event(ex.t(), "cancelled", site.path, inst.item, 1, leg, n, dur=ex.t() - started.t, key=key))
+        raise
+    if outcome is None:
+        _stop_body(inst)
+        outcome = _timed_out(inst, site)
+    inst.handle = None
+    _record_end(inst, site, started, outcome)
+    if site.node.effect:
+        await ex.fence(inst)
+    return outcome
+
+
+def _strike(inst: Instance, site: Site, leg: int, n: int, started: Event) -> Strike:
+    if site.faults is None:
+        return _NO_STRIKE
+    ex = inst.execution
+    strike = site.faults.strike(ex.dice_at(site, inst.item, leg, n), n)
+    if strike is None:
+        return _NO_STRIKE
+    for fault, kind, severity in strike.records:
+        ex.emit(
+            inst,
+            Event(started.t, "injected", site.path, inst.item, 1, leg, n, status=kind, body=[fault, severity]),
+        )
+    return strike
+
+
+def _arm_decided(inst: Instance, site: Site, leg: int, n: int, started: Event, strike: Strike) -> None:
+    ex = inst.execution
+    outcome: Outcome | None = None
+    latency: int | None = None
+    if strike.error is not None:
+        latency, outcome = strike.after, Outcome("error", failure=failure_of(strike.error, site))
+        inst.cause = strike.error
+    elif not strike.hang:
+        latency, outcome = _modelled(inst, site, leg, n)
+        if latency is not None:
+            latency = int(latency * strike.factor + 0.5) + strike.add
+    begin = ex.base + started.t
+    if latency is not None and (site.timeout is None or latency <= site.timeout):
+        ex.kernel.arm(inst, begin + latency, OUTCOME, outcome)
+    elif site.timeout is not None:
+        ex.kernel.arm(inst, begin + site.timeout, TIMER)
+
+
+def _modelled(inst: Instance, site: Site, leg: int, n: int) -> tuple[int | None, Outcome]:
+    ex = inst.execution
+    assert site.model is not None
+    inputs = ex.arguments(inst, site, None) if site.model.wants_inputs else {}
+    draw: Draw = site.model.decide(inputs, ex.dice_at(site, inst.item, leg, n))
+    if draw.error is not None:
+        inst.cause = draw.error
+        failure = failure_of(draw.error, site)
+        return draw.latency, Outcome("error", failure=failure, cost=draw.cost, tokens=draw.tokens)
+    try:
+        value = site.dump(draw.value, site.path)
+    except (TypeError, ValueError) as error:
+        raise SimulationError(
+            f"the world's value for {site.path!r} does not fit the step: {error}; give ok.fake a value of its type"
+        ) from error
+    return draw.latency, Outcome("completed", value, cost=draw.cost, tokens=draw.tokens)
+
+
+def _begin(inst: Instance, site: Site, leg: int, n: int, error: Failure | None) -> None:
+    # The time-out counts from here: waiting for the store before the body is no fault of the body's.
+    ex = inst.execution
+    due = None if site.timeout is None else ex.kernel.now + site.timeout
+    if due is not None:
+        ex.kernel.arm(inst, due, TIMER)
+    ctx = Context(ex, site.path, inst.item, leg, n, None if due is None else due - ex.base)
+    inst.handle = ex.host.begin(inst, _body(inst, site, ctx, error))
+
+
+def _body(inst: Instance, site: Site, ctx: Context, error: Failure | None) -> Callable[[], Coroutine[Any, Any, Outcome]]:
+    ex = inst.execution
+    fibre: Fibre = inst
+    token = inst.token
+
+    async def body() -> Outcome:
+        try:
+            arguments = ex.arguments(inst, site, ctx, error)
+        except Exception as misfit:
+            inst.cause = misfit
+            return Outcome("error", failure=Failure(type(misfit).__name__, _first_lines(misfit)))
+        try:
+            value = await _call(ex, site, arguments)
+            return Outcome("completed", site.dump(value, site.path), cost=ctx.cost, tokens=ctx.tokens)
+        except (Cancelled, GeneratorExit):
+            raise
+        except ForeignAwait as foreign:
+            raise SimulationError(
+                f"step {site.path!r} {foreign}, which virtual time cannot wake: sleep by ctx.sleep, or model the step "
+                f"in the world: World({site.node.name}=ok.fake(...))"
+            ) from foreign
+        except BaseException as caught:
+            if fibre.token != token and not isinstance(caught, Exception):
+                raise  # our own cancellation, arriving in the body's task
+            # Everything else is a failed attempt, SystemExit and a CancelledError of the body's own included.
+            if fibre.token == token:
+                inst.cause = caught
+            return Outcome("error", failure=failure_of(caught, site), cost=ctx.cost, tokens=ctx.tokens)
+
+    return body
+
+
+async def _call(ex: Execution, site: Site, arguments: dict[str, Any]) -> Any:
+    assert site.function is not None
+    if site.function.is_async:
+        return await site.function.fn(**arguments)
+    if site.inline:
+        return site.function.fn(**arguments)
+    return await ex.host.call_sync(site.function.fn, arguments)
+
+
+async def _delay(inst: Instance, site: Site, started: Event, strike: Strike, outcome: Outcome) -> Outcome | None:
+    # A slow fault on a real body: hold its answer back for as long as a slower body would have taken.
+    ex = inst.execution
+    took = ex.kernel.now - ex.base - started.t
+    late = int(took * strike.factor + 0.5) + strike.add
+    if site.timeout is not None and late > site.timeout:
+        ex.kernel.arm(inst, ex.base + started.t + site.timeout, TIMER)
+    else:
+        ex.kernel.arm(inst, ex.base + started.t + late, OUTCOME, outcome)
+    held: Outcome | None = await suspend()
+    return held
+
+
+def _stop_body(inst: Instance) -> None:
+    if inst.handle is not None:
+        inst.execution.host.stop(inst.handle)
+        inst.handle = None
+
+
+def _timed_out(inst: Instance, site: Site) -> Outcome:
+    assert site.timeout is not None
+    error = AttemptTimeout(
+        f"an attempt of {site.path!r} took longer than {site.timeout / 1e6:g} s", node=site.path, run_id=inst.execution.run_id
+    )
+    inst.cause = error
+    return Outcome("timeout", failure=failure_of(error, site))
+
+
+def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) -> None:
+    ex = inst.execution
+    t, leg, n, key = ex.t(), started.leg, started.attempt, started.key
+    failure = outcome.failure
+    if failure is None:
+        event = Event(
+            t, "completed", site.path, inst.item, 1, leg, n, "ok", t - started.t, outcome.cost, outcome.tokens,
+            key=key, body=outcome.value,
+        )  # fmt: skip
+    else:
+        body = {
+            "type": failure.type,
+            "message": failure.message,
+            "transient": failure.transient,
+            "retry_after": failure.retry_after,
+        }
+        event = Event(
+            t, "failed", site.path, inst.item, 1, leg, n, outcome.status, t - started.t, outcome.cost, outcome.tokens,
+            str(failure), key=key, body=body,
+        )  # fmt: skip
+    ex.emit(inst, event)

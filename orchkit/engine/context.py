@@ -1,0 +1,102 @@
+"""What a step may ask of its run."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from orchkit.errors import DefinitionError
+
+if TYPE_CHECKING:
+    import random
+
+    from orchkit.engine.execution import Execution
+
+__all__ = ["Context"]
+
+
+class Context:
+    """What a step gets as ``ctx``: who it is, what time it is, and luck of its own.
+
+    Attributes
+    ----------
+    run_id, node : str
+    item : int or None
+        Index in the map's list.
+    attempt : int, from 1
+    leg : int, from 0
+    idempotency_key : str
+        Names this effect to its receiver: the same for every attempt, leg and resume of this instance.
+    deps : object
+        What ``wf.start(..., deps=)`` was given; never recorded.
+
+    Examples
+    --------
+    >>> import orchkit as ok
+    >>> wf = ok.Workflow("hello", input=str)
+    >>> @wf.step
+    ... async def greet(input: str, ctx: ok.Context) -> str:
+    ...     await ctx.sleep(30)
+    ...     return f"{input} at {ctx.now():.0f} s"
+    >>> wf.simulate("good morning", world=ok.World()).result()
+    'good morning at 30 s'
+    """
+
+    def __init__(self, execution: Execution, node: str, item: int, leg: int, attempt: int, due: int | None) -> None:
+        self._execution = execution
+        self._due = due
+        self.run_id = execution.run_id
+        self.node = node
+        self.item = None if item < 0 else item
+        self.leg = leg
+        self.attempt = attempt
+        self.idempotency_key = f"{execution.run_id}:{effect_key(node, item)}"
+        self.deps = execution.deps
+        self.cost = 0.0
+        self.tokens = 0
+
+    def now(self) -> float:
+        """Give the seconds since the run started, in the run's own time."""
+        return self._execution.elapsed() / 1e6
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds to the nearest deadline of this attempt; None if there is none."""
+        if self._due is None:
+            return None
+        return max(0.0, (self._due - self._execution.elapsed()) / 1e6)
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep in the run's own time: by the wall live, at no cost in simulation.
+
+        Parameters
+        ----------
+        seconds : float, seconds, >= 0
+        """
+        if not seconds >= 0:
+            raise DefinitionError(f"ctx.sleep({seconds!r}) in {self.node!r}: seconds must be 0 or more")
+        await self._execution.host.sleep(seconds)
+
+    @cached_property
+    def random(self) -> random.Random:
+        """A generator seeded by this attempt alone: the same again when the attempt is run again."""
+        item = -1 if self.item is None else self.item
+        return self._execution.dice(self.node, item, self.leg, self.attempt).generator()
+
+    def spend(self, *, cost: float = 0.0, tokens_in: int = 0, tokens_out: int = 0) -> None:
+        """Add to what this attempt has cost; recorded with its outcome.
+
+        Parameters
+        ----------
+        cost : float, USD, >= 0
+        tokens_in, tokens_out : int, >= 0
+        """
+        if cost < 0 or tokens_in < 0 or tokens_out < 0:
+            raise DefinitionError(f"ctx.spend in {self.node!r}: cost and tokens are 0 or more")
+        self.cost += cost
+        self.tokens += tokens_in + tokens_out
+
+
+def effect_key(node: str, item: int) -> str:
+    """Name an instance within its run; leaves out generation, leg and attempt, so a repeat is one effect."""
+    return node if item < 0 else f"{node}[{item}]"

@@ -1,0 +1,547 @@
+"""The execution of one run: instances on the kernel, one place that records, one loop that asks the plan."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from orchkit.clock.dice import Stream, path_of
+from orchkit.clock.kernel import Fibre, Host, Kernel, suspend
+from orchkit.engine.approval import Answer
+from orchkit.engine.attempt import outcome_of
+from orchkit.engine.context import Context
+from orchkit.engine.pipeline import pipeline
+from orchkit.engine.plan import plan
+from orchkit.engine.program import Program, Seat, Site
+from orchkit.errors import AnswerLate, ReplayMismatch, RunCrashed, RunStuck
+from orchkit.model.events import Event
+from orchkit.model.protocols import Failure, Journal, Outcome
+from orchkit.model.state import COMPLETED, DEGRADED, RunState, apply, fold, node_of, result_of
+
+__all__ = ["Execution", "Instance", "MemoryJournal"]
+
+
+class MemoryJournal:
+    """A journal that keeps nothing beyond the process: what is appended is as durable as it gets."""
+
+    def append(self, event: Event) -> None:
+        """Take an event."""
+
+    def behind(self) -> bool:
+        """Never behind."""
+        return False
+
+    def when_durable(self, wake: Callable[[BaseException | None], None]) -> None:
+        """Wake at once."""
+        wake(None)
+
+
+class _Crash(BaseException):
+    """Thrown by the record after which the engine is to stop as if it had been killed."""
+
+
+class _Halted(BaseException):
+    """Thrown at whoever still wants to record after the execution was aborted."""
+
+
+class Instance(Fibre):
+    """One node, or one item of a map, on its way from its first attempt to its outcome.
+
+    It is its own first fibre: one object an instance, and no cycle is left behind when it settles.
+    """
+
+    __slots__ = ("answers", "cause", "execution", "handle", "item", "node", "records")
+
+    def __init__(self, execution: Execution, node: int, item: int) -> None:
+        super().__init__(execution.number << 56 | node << 40 | (item + 1) << 8 | 1)
+        self.execution = execution
+        self.node = node
+        self.item = item
+        self.handle: object = None
+        self.cause: BaseException | None = None
+        self.records: deque[Event] | None = None
+        self.answers: list[Answer] = []
+
+    def finished(self, value: Any) -> None:
+        """Settle with the pipeline's outcome."""
+        self.execution.settle(self, value)
+
+    def crashed(self, error: BaseException) -> None:
+        """End the run: a layer never lets an exception out, so this is the store, a crash or a bug."""
+        self.execution.abort(error)
+
+
+class Execution:
+    """One run on one kernel.
+
+    Parameters
+    ----------
+    program : Program
+    kernel : Kernel
+    host : Host
+    journal : Journal
+    run_id : str
+    base : int, microseconds
+        The kernel's time at which the run started: event times count from it.
+    dice_base : int
+        From `orchkit.clock.dice.base_of`.
+    events : sequence of Event
+        The log so far; empty for a new run.
+    number : int
+        Breaks ties between runs of one kernel.
+    strict : bool
+        Whether every body waits until its start is durable, and not only those of effects.
+    deps : object
+        Handed to steps; never recorded.
+    on_event : callable, optional
+        Sees each event once it is folded.
+    on_question : callable, optional
+        Called when a question has become visible.
+    on_end : callable, optional
+        Called once, when the run has ended and its end is durable, or with the error that ended it.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        kernel: Kernel,
+        host: Host,
+        journal: Journal,
+        *,
+        run_id: str,
+        base: int = 0,
+        dice_base: int = 0,
+        events: Sequence[Event] = (),
+        number: int = 0,
+        strict: bool = False,
+        deps: object = None,
+        on_event: Callable[[Event], None] | None = None,
+        on_question: Callable[[], None] | None = None,
+        on_end: Callable[[BaseException | None], None] | None = None,
+    ) -> None:
+        self.program = program
+        self.kernel = kernel
+        self.host = host
+        self.journal = journal
+        self.run_id = run_id
+        self.base = base
+        self.dice_base = dice_base
+        self.number = number
+        self.strict = strict
+        self.deps = deps
+        self.on_event = on_event
+        self.on_question = on_question
+        self.on_end = on_end
+        self.events: list[Event] = list(events)
+        self.state: RunState = fold(program.graph, self.events)
+        self.instances: dict[tuple[int, int], Instance] = {}
+        self.pending: dict[tuple[int, int], Event] = {}
+        self.deferred: list[tuple[Instance, Callable[[], None]]] = []
+        self.causes: dict[tuple[int, int], BaseException] = {}
+        self.error: BaseException | None = None
+        self.driving = False
+        self._advancing = False
+        self._over = False
+        self._crash_after = program.faults.crash_after if program.faults is not None else None
+
+    # Time and luck
+
+    def elapsed(self) -> int:
+        """Give the microseconds since the run started."""
+        return self.kernel.now - self.base
+
+    def t(self) -> int:
+        """Give the time for the next event: the kernel's, and never before the last event's."""
+        return max(self.kernel.now - self.base, self.state.last_t)
+
+    def dice_at(self, site: Site, item: int, leg: int, n: int) -> Stream:
+        """Give the luck of one attempt at a site."""
+        return Stream(self.dice_base, site.dice_path, item, leg, n)
+
+    def dice(self, path: str, item: int, leg: int, n: int) -> Stream:
+        """Give the luck of one attempt by its path."""
+        return Stream(self.dice_base, path_of(path), item, leg, n)
+
+    # Recording
+
+    def record(self, event: Event) -> None:
+        """Append, then fold, then show: the one place where an event enters the run."""
+        if self.error is not None:
+            raise _Halted
+        self.journal.append(event)
+        self.events.append(event)
+        apply(self.state, event)
+        if self.on_event is not None:
+            self.on_event(event)
+        if len(self.events) == self._crash_after:
+            raise _Crash
+
+    def emit(self, inst: Instance, event: Event) -> Event:
+        """Record an instance's event; while its log is fed back, check that the log says the same.
+
+        Returns
+        -------
+        Event
+            The recorded one, whose time and values hold.
+        """
+        if inst.records:
+            recorded = inst.records.popleft()
+            if _same(recorded, event):
+                return recorded
+            raise ReplayMismatch(
+                f"run {self.run_id!r}: the log says {_brief(recorded)}, the workflow now wants {_brief(event)}; "
+                "resume it with the workflow that recorded it",
+                run_id=self.run_id,
+                node=event.node,
+            )
+        if self.driving and any(other.records for other in self.instances.values()):
+            # Only the owner of the log's last event may have something new to say.
+            raise ReplayMismatch(
+                f"run {self.run_id!r}: the workflow now wants {_brief(event)} where the log goes on without it; "
+                "resume it with the workflow that recorded it",
+                run_id=self.run_id,
+                node=event.node,
+            )
+        self.record(event)
+        return event
+
+    def has_record_of(self, inst: Instance, path: str, leg: int, n: int) -> bool:
+        """Say whether the log that is fed back knows how this attempt ended."""
+        return bool(inst.records) and any(
+            record.attempt == n and record.leg == leg and record.node == path
+            for record in inst.records or ()
+            if record.kind in ("completed", "failed", "cancelled")
+        )
+
+    def has_answer(self, inst: Instance) -> bool:
+        """Say whether the log that is fed back knows what came of this question."""
+        return bool(inst.records)
+
+    async def fence(self, inst: Instance) -> None:
+        """Wait until everything recorded so far is durable; at once in virtual time, and while a log is fed back.
+
+        Raises
+        ------
+        StoreWriteError
+            If it cannot be made durable; the run then stops.
+        """
+        if self.driving or not self.journal.behind():
+            return
+        token, host = inst.token, self.host
+        self.journal.when_durable(lambda error: host.post(inst, token, error))
+        error = await suspend()
+        if error is not None:
+            raise error
+
+    # What steps get
+
+    def arguments(
+        self, inst: Instance, site: Site, ctx: Context | None, error: Failure | None = None
+    ) -> dict[str, Any]:
+        """Rebuild a site's inputs from what was recorded.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            If a value does not fit the parameter's annotation.
+        """
+        state = self.state
+        arguments: dict[str, Any] = {}
+        for name, source, codec, required, default in site.loads:
+            if required or state.is_live(source):
+                arguments[name] = codec.load(state.value(source))
+            else:
+                arguments[name] = default
+        function = site.function
+        if inst.item >= 0 and (site.item is not None or function is None):
+            over = site.node.over
+            assert over is not None
+            value = state.value(over)[inst.item]
+            arguments["item"] = value if site.item is None else site.item.load(value)
+        if function is not None:
+            arguments.update(function.consts)
+            if function.wants_ctx and ctx is not None:
+                arguments["ctx"] = ctx
+            if function.wants_error:
+                arguments["error"] = error
+        return arguments
+
+    # From start to end
+
+    def start(self, input: Any) -> None:
+        """Admit the run: its first event, without which there is no run."""
+        self.record(Event(self.t(), "run_started", body={"input": input}))
+
+    def advance(self) -> None:
+        """Do what the plan says until it says nothing; never re-entered, so that nothing recurses."""
+        if self._advancing or self._over or self.driving:
+            return
+        self._advancing = True
+        try:
+            while self.error is None and (action := plan(self.state)) is not None:
+                seat = self.program.seats[action.node]
+                if action.verb == "skip":
+                    self.record(Event(self.t(), "skipped", seat.node.name))
+                elif action.verb == "close":
+                    self._close_map(seat, action.node)
+                else:
+                    self._launch(seat, action.node, action.item)
+        except BaseException as error:
+            self.abort(error)
+        finally:
+            self._advancing = False
+        self._maybe_end()
+
+    def _launch(self, seat: Seat, node: int, item: int) -> Instance:
+        inst = self.instances[node, item] = Instance(self, node, item)
+        before = len(self.events)
+        self.kernel.start(inst, pipeline(seat, inst))
+        # The plan would start it again for ever if its first segment did not record that it began.
+        assert len(self.events) > before or self.driving or self.error is not None
+        return inst
+
+    def _close_map(self, seat: Seat, node: int) -> None:
+        over = seat.node.over
+        assert over is not None
+        value = self.state.value(over)
+        if not isinstance(value, list):
+            self.record(
+                Event(
+                    self.t(),
+                    "settled",
+                    seat.node.name,
+                    status="failed",
+                    error=f"TypeError: map {seat.node.name!r} goes over {over!r}, which gave a {type(value).__name__}; "
+                    "it needs a list",
+                )
+            )
+            self.stop("failed")
+            return
+        degraded = self.state.maps[node].degraded if node in self.state.maps else False
+        self.record(Event(self.t(), "settled", seat.node.name, status="degraded" if degraded else "completed"))
+
+    def settle(self, inst: Instance, outcome: Outcome) -> None:
+        """Record what an instance came to, and go on."""
+        try:
+            self._settle(inst, outcome)
+        except BaseException as error:
+            self.abort(error)
+            return
+        self.advance()
+
+    def _settle(self, inst: Instance, outcome: Outcome) -> None:
+        seat = self.program.seats[inst.node]
+        name = seat.node.name
+        del self.instances[inst.node, inst.item]
+        if outcome.failure is None:
+            status = "degraded" if outcome.status == "degraded" else "completed"
+            self.emit(inst, Event(self.t(), "settled", name, inst.item, status=status))
+        elif seat.node.on_error == "skip":
+            self.emit(
+                inst, Event(self.t(), "skipped", name, inst.item, status="error", error=str(outcome.failure))
+            )
+        else:
+            if inst.cause is not None:
+                self.causes[inst.node, inst.item] = inst.cause
+            self.emit(inst, Event(self.t(), "settled", name, inst.item, status="failed", error=str(outcome.failure)))
+            self.stop("failed")
+
+    def stop(self, status: str) -> None:
+        """Start nothing new, cancel what is in flight in key order, and end the run."""
+        if self._over or self.driving:
+            return
+        self._cancel_instances()
+        if self.error is None:
+            self._end(status)
+
+    def _cancel_instances(self) -> None:
+        for inst in sorted(self.instances.values(), key=lambda one: one.key):
+            self.hide_pending(inst)
+            self.kernel.cancel(inst)
+        self.instances.clear()
+
+    def cancel(self, by: str = "", why: str = "") -> None:
+        """Stop on somebody's wish; what is recorded stays, and the run can be resumed."""
+        if self._over:
+            return
+        try:
+            self.record(Event(self.t(), "cancelled", by=by, body=why or None))
+            self.stop("cancelled")
+        except BaseException as error:
+            self.abort(error)
+
+    def _maybe_end(self) -> None:
+        if self._over or self.driving or self.error is not None or self.instances or self.state.left:
+            return
+        self._end("degraded" if self.state.degraded else "completed")
+
+    def _end(self, status: str) -> None:
+        if status == "degraded" and not any(
+            self.state.standing[sink] in (COMPLETED, DEGRADED) for sink in self.program.graph.sinks
+        ):
+            status = "failed"
+        body = result_of(self.state) if status in ("completed", "degraded") else None
+        self._over = True
+        self.record(Event(self.t(), "run_ended", status=status, body=body))
+        self.journal.when_durable(self._tell_end)
+
+    def _tell_end(self, error: BaseException | None) -> None:
+        if self.on_end is not None:
+            self.on_end(error)
+
+    def abort(self, error: BaseException) -> None:
+        """Stop without another record: a crash, a store that cannot write, a bug. The log is what is left."""
+        if self.error is not None:
+            return
+        self._over = True
+        if isinstance(error, _Crash):
+            error = RunCrashed(
+                f"run {self.run_id!r} crashed on purpose after record {len(self.events)}; resume it from its store",
+                run_id=self.run_id,
+            )
+        self.error = error
+        for inst in list(self.instances.values()):
+            self._drop(inst)
+        self.instances.clear()
+        self.pending.clear()
+        self._tell_end(error)
+
+    def _drop(self, inst: Instance) -> None:
+        inst.token += 1
+        for answer in inst.answers:
+            answer.told(AnswerLate(f"run {self.run_id!r} stopped before the answer was recorded"))
+        inst.answers.clear()
+        if inst.handle is not None:
+            self.host.stop(inst.handle)
+            inst.handle = None
+        if inst.coro is not None and self.kernel.current is not inst:
+            coro, inst.coro = inst.coro, None
+            _discard(coro)
+
+    def raise_if_stuck(self) -> None:
+        """Raise when nothing is left that could ever happen; for hosts whose time ends with the heap.
+
+        Raises
+        ------
+        RunStuck
+            Naming what waits for what.
+        """
+        if self._over or self.error is not None:
+            return
+        names = sorted(self.program.seats[inst.node].node.name for inst in self.instances.values())
+        raise RunStuck(
+            f"run {self.run_id!r} waits for ever at {self.elapsed() / 1e6:g} s in {', '.join(dict.fromkeys(names))}: "
+            "nothing that could wake it is left; give the step a timeout, or the approval a person or a timeout",
+            run_id=self.run_id,
+            node=names[0] if names else "",
+        )
+
+    # People
+
+    def show_pending(self, inst: Instance, asked: Event) -> None:
+        """Make a question visible; it is durable by now."""
+        self.pending[inst.node, inst.item] = asked
+        if self.on_question is not None:
+            self.on_question()
+
+    def hide_pending(self, inst: Instance) -> None:
+        """Take a question back, and tell later answers that they were."""
+        self.pending.pop((inst.node, inst.item), None)
+
+    # Resuming
+
+    def redrive(self) -> None:
+        """Continue a log: rebuild the open instances by feeding each its own records, in log order.
+
+        What a pipeline emits must equal its next record; where it waits, its next record says what woke it. So no
+        policy needs restore code of its own. By log order and not by time, because live timers fire late. No body
+        starts until all is rebuilt.
+
+        Raises
+        ------
+        ReplayMismatch
+            If the workflow wants something else than the log holds.
+        """
+        self.driving = True
+        before = self.kernel.now
+        try:
+            for key, opened in self.state.open.items():
+                self.instances[key] = inst = Instance(self, *key)
+                inst.records = deque(opened.events)
+            for event in sorted(
+                (event for opened in self.state.open.values() for event in opened.events), key=self._positions()
+            ):
+                self._feed(event)
+        finally:
+            self.driving = False
+            self.kernel.now = max(before, self.base + self.state.last_t)
+        if self.error is not None:
+            raise self.error
+        for inst, begin in sorted(self.deferred, key=lambda pair: pair[0].key):
+            if self.instances.get((inst.node, inst.item)) is inst:
+                begin()
+        self.deferred.clear()
+        if self.state.failing is not None or self.state.cancelling:
+            self.stop("failed" if self.state.failing is not None else "cancelled")
+        else:
+            self.advance()
+
+    def _positions(self) -> Callable[[Event], int]:
+        position = {id(event): i for i, event in enumerate(self.events)}
+        return lambda event: position[id(event)]
+
+    def _feed(self, event: Event) -> None:
+        inst = self._owner(event)
+        if inst is None or not inst.records or inst.records[0] is not event:
+            return  # its pipeline has already said it again
+        self.kernel.now = self.base + event.t
+        if inst.coro is None:
+            self.kernel.start(inst, pipeline(self.program.seats[inst.node], inst))
+        elif event.kind == "cancelled":
+            self.kernel.cancel(inst)
+            self.instances.pop((inst.node, inst.item), None)
+        else:
+            self.kernel.resume(inst, _woken_by(event))
+        if inst.records and inst.records[0] is event:
+            raise ReplayMismatch(
+                f"run {self.run_id!r}: the log says {_brief(event)}, which the workflow no longer comes to; "
+                "resume it with the workflow that recorded it",
+                run_id=self.run_id,
+                node=event.node,
+            )
+
+    def _owner(self, event: Event) -> Instance | None:
+        return self.instances.get((node_of(self.program.graph, event.node), event.item))
+
+
+def _woken_by(event: Event) -> Any:
+    if event.kind in ("completed", "failed"):
+        return None if event.status == "timeout" else outcome_of(event)
+    if event.kind == "answered":
+        return Outcome("answered", event.body, by=event.by)
+    return None
+
+
+def _same(recorded: Event, wanted: Event) -> bool:
+    return (
+        recorded.kind == wanted.kind
+        and recorded.node == wanted.node
+        and recorded.leg == wanted.leg
+        and recorded.attempt == wanted.attempt
+        and recorded.status == wanted.status
+    )
+
+
+def _brief(event: Event) -> str:
+    item = f"[{event.item}]" if event.item >= 0 else ""
+    attempt = f", attempt {event.attempt}" if event.attempt else ""
+    status = f" ({event.status})" if event.status else ""
+    return f"{event.kind}{status} of {event.node!r}{item}{attempt}"
+
+
+def _discard(coro: Any) -> None:
+    try:
+        coro.close()
+    except BaseException:
+        pass  # a coroutine that is mid-flight in an outer frame is dropped with that frame

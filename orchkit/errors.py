@@ -1,0 +1,221 @@
+"""Every error that orchkit raises.
+
+::
+
+    OrchkitError
+    ├── DefinitionError (ValueError)      a workflow, a policy or an argument is wrong
+    │   ├── GraphError                    all that is wrong with one graph, at once
+    │   └── SimulationError               a world does not fit the workflow it should model
+    ├── RunError                          a run ended without a result
+    │   ├── RunCancelled                  somebody stopped it
+    │   ├── RunCrashed                    a crash was injected; the log is what is left
+    │   └── RunStuck                      nothing can happen any more
+    ├── AttemptTimeout (TimeoutError)     one attempt took longer than it may
+    ├── ModelError                        a model answered, but not usably; judged by its status
+    │   ├── interop.ModelCallError (RuntimeError)
+    │   └── interop.ReplyInvalid (ValueError)
+    ├── ApprovalError
+    │   ├── ApprovalUnknown (LookupError) no such question is open, or several are
+    │   ├── AnswerInvalid (ValueError)    the answer does not fit the question's model
+    │   └── AnswerLate                    somebody, or the deadline, was first
+    ├── StoreError
+    │   ├── StoreBusy                     another process holds the file
+    │   ├── RunHeld                       somebody is executing that run right now
+    │   ├── StoreUnreadable               not a store, damaged, or from a newer orchkit
+    │   ├── StoreWriteError               an event could not be made durable
+    │   └── RunUnknown (LookupError)      the store has no such run
+    ├── ReplayError
+    │   ├── ReplayMismatch                the code asks for something else than the log holds
+    │   └── DefinitionChanged             the workflow is not the one that was recorded
+    └── CodecError (TypeError)            a value cannot be stored as it is
+
+Siblings are things a caller would handle alike. Ids are attributes, not only text, and every error survives
+pickling with them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+__all__ = [
+    "AnswerInvalid",
+    "AnswerLate",
+    "ApprovalError",
+    "ApprovalUnknown",
+    "AttemptTimeout",
+    "CodecError",
+    "DefinitionChanged",
+    "DefinitionError",
+    "GraphError",
+    "ModelError",
+    "OrchkitError",
+    "ReplayError",
+    "ReplayMismatch",
+    "RunCancelled",
+    "RunCrashed",
+    "RunError",
+    "RunHeld",
+    "RunStuck",
+    "RunUnknown",
+    "SimulationError",
+    "StoreBusy",
+    "StoreError",
+    "StoreUnreadable",
+    "StoreWriteError",
+]
+
+
+def _revive(kind: type[OrchkitError], args: tuple[Any, ...], state: dict[str, Any]) -> OrchkitError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class OrchkitError(Exception):
+    """Base of all errors of orchkit.
+
+    Parameters
+    ----------
+    message : str
+        What happened, with the value, and what to do next.
+    **ids
+        Facts to read by program; they become attributes.
+
+    Examples
+    --------
+    >>> error = RunError("draft failed", run_id="r1", node="draft", attempt=3)
+    >>> error.node, error.attempt
+    ('draft', 3)
+    """
+
+    def __init__(self, message: str, **ids: Any) -> None:
+        super().__init__(message)
+        self.__dict__.update(ids)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own __reduce__ calls the class with args only and loses keyword attributes.
+        return _revive, (type(self), self.args, self.__dict__.copy())
+
+    def with_note(self, note: str) -> Self:
+        """Add a note and return the error, so that raising stays one line."""
+        self.add_note(note)
+        return self
+
+
+class DefinitionError(OrchkitError, ValueError):
+    """A workflow, a policy or an argument is wrong; nothing has run."""
+
+
+class GraphError(DefinitionError):
+    """A graph cannot run. `problems` holds every reason, a str each."""
+
+    problems: tuple[str, ...]
+
+
+class SimulationError(DefinitionError):
+    """A world does not fit the workflow that it should model; no trial has run."""
+
+
+class RunError(OrchkitError):
+    """A run ended without a result.
+
+    Attributes
+    ----------
+    run_id : str
+    node : str
+        Path of the node that ended the run; "" if none did.
+    attempt : int
+        Its last attempt, from 1; 0 if none began.
+    """
+
+    run_id: str = ""
+    node: str = ""
+    attempt: int = 0
+
+
+class RunCancelled(RunError):
+    """Somebody stopped the run; its checkpoint is kept and it can be resumed."""
+
+
+class RunCrashed(RunError):
+    """An injected crash ended the engine of this run; the log is all that is left."""
+
+
+class RunStuck(RunError):
+    """Nothing can happen any more: every open instance waits for something that will not come."""
+
+
+class AttemptTimeout(OrchkitError, TimeoutError):
+    """One attempt took longer than its timeout allows."""
+
+
+class ModelError(OrchkitError):
+    """A model was reached and did not give a usable answer; asking again may help, as its status says."""
+
+
+class ApprovalError(OrchkitError):
+    """An answer was not taken."""
+
+
+class ApprovalUnknown(ApprovalError, LookupError):
+    """No such question is open, or the name fits several."""
+
+
+class AnswerInvalid(ApprovalError, ValueError):
+    """The answer does not fit the question's model; correct it and send it again."""
+
+
+class AnswerLate(ApprovalError):
+    """The question was settled before this answer came."""
+
+
+class StoreError(OrchkitError):
+    """A store could not do what was asked."""
+
+
+class StoreBusy(StoreError):
+    """Another process holds the store's file."""
+
+
+class RunHeld(StoreError):
+    """Somebody is executing that run right now; watch it by ``store.run(id)``."""
+
+
+class StoreUnreadable(StoreError):
+    """The file is not a store, is damaged, or was written by a newer orchkit."""
+
+
+class StoreWriteError(StoreError):
+    """Events could not be made durable; the run that wrote them has stopped."""
+
+
+class RunUnknown(StoreError, LookupError):
+    """The store has no run of that id."""
+
+
+class ReplayError(OrchkitError):
+    """A log and the code that should continue it do not fit together."""
+
+
+class ReplayMismatch(ReplayError):
+    """The code asks for something else than the log holds."""
+
+
+class DefinitionChanged(ReplayError):
+    """The workflow is not the one that was recorded. `nodes` names what differs."""
+
+    nodes: tuple[str, ...] = ()
+
+
+class CodecError(OrchkitError, TypeError):
+    """A value cannot be stored as it is.
+
+    Attributes
+    ----------
+    path : str
+        Where in the value, such as ``.items[3].when``.
+    """
+
+    path: str = ""
+    node: str = ""

@@ -1,0 +1,1 @@
+"""The hall: the public nouns. Each is thin; what they promise is kept by the rooms below."""

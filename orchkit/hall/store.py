@@ -1,0 +1,194 @@
+"""The store: where runs are kept, looked at and resumed from."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchkit.errors import DefinitionError
+from orchkit.hall.run import Run
+from orchkit.model.protocols import RunStore
+from orchkit.runs import live
+from orchkit.runs.frames import event_frame
+from orchkit.runs.handle import PastRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from orchkit.hall.workflow import Workflow
+    from orchkit.store.duck import DuckStore
+
+__all__ = ["Store", "open_store", "store_for"]
+
+_OPEN: dict[Path, Store] = {}
+_LOCK = threading.Lock()
+
+
+class Store:
+    """Runs in one DuckDB file; made by ``ok.open(path)``.
+
+    Examples
+    --------
+    >>> import tempfile, orchkit as ok
+    >>> wf = ok.Workflow("hello", input=str)
+    >>> @wf.step
+    ... def greet(input: str) -> str:
+    ...     return f"Hello {input}"
+    >>> with tempfile.TemporaryDirectory() as folder, ok.open(f"{folder}/lab.duckdb") as store:
+    ...     run = wf.start("Dana", store=store)
+    ...     print(run.result(), store.runs().status.tolist())
+    Hello Dana ['completed']
+    """
+
+    def __init__(self, kept: DuckStore) -> None:
+        self.path = kept.path
+        self._kept = kept
+
+    def runs(self) -> pd.DataFrame:
+        """List all runs, a row each: run, workflow, mode, seed, started (UTC), durability, status, t, events, cost, tokens.
+
+        A status of "open" means that the log has no end: the run is going on, or was cut off.
+        """
+        frame: pd.DataFrame = self._kept.frame("select * from run")
+        return frame
+
+    def events(self, run_id: str) -> pd.DataFrame:
+        """Give a run's log as a DataFrame, a row an event."""
+        return event_frame(self._kept.head(run_id), self._kept.events(run_id))
+
+    def pending(self) -> pd.DataFrame:
+        """List the questions without an answer in runs without an end, a row each: run, node, item, asked (s), shown."""
+        frame: pd.DataFrame = self._kept.frame(
+            """select a.run, a.node, a.item, a.asked, a.shown from approval a join run r using (run)
+               where a.status = 'asked' and r.status = 'open'"""
+        )
+        return frame
+
+    def sql(self, query: str) -> pd.DataFrame:
+        """Query the store: table ``event``; views ``attempt``, ``node_run``, ``effect``, ``approval``, ``run``.
+
+        Parameters
+        ----------
+        query : str
+            One SELECT.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        StoreError
+            For anything that is not a reading statement, or that DuckDB refuses.
+        """
+        frame: pd.DataFrame = self._kept.query(query)
+        return frame
+
+    def run(self, run_id: str) -> Run:
+        """Give a handle to look at a run; nothing executes. A run that this process executes is given live."""
+        going = live.live_run(run_id)
+        if going is not None:
+            return Run(going)
+        return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id)))
+
+    def resume(self, run_id: str, workflow: Workflow, *, deps: object = None, on_change: str = "error") -> Run:
+        """Go on with a run from its log; a run that has ended is given as it is.
+
+        What is recorded is not run again. An attempt without an outcome starts again under the same number, and an
+        effect with the same idempotency key.
+
+        Parameters
+        ----------
+        run_id : str
+        workflow : Workflow
+            The one that recorded it.
+        deps : object
+            As in ``wf.start``.
+        on_change : {"error", "keep"}
+            What to do when a step is not as it was recorded: refuse, or keep what is recorded and go on with the
+            new code.
+
+        Returns
+        -------
+        Run
+
+        Raises
+        ------
+        RunUnknown
+            If there is no such run.
+        RunHeld
+            If this process is executing it.
+        DefinitionChanged
+            If the workflow has changed; it names the nodes.
+        ReplayMismatch
+            If the workflow wants something else than the log holds.
+        """
+        from orchkit.engine.program import Program
+
+        program = Program(workflow.checked())
+        resumed = live.resume(program, run_id, store=self._kept, deps=deps, on_change=on_change)
+        if resumed is not None:
+            return Run(resumed)
+        return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id), program))
+
+    def close(self) -> None:
+        """Make everything durable and let the file go; safe to call twice."""
+        with _LOCK:
+            if _OPEN.get(self.path) is self:
+                del _OPEN[self.path]
+        self._kept.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.path.name!r})"
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """Open a store's file; made if it is not there. A path is opened once per process and shared.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    StoreBusy
+        If another process has it open.
+    StoreUnreadable
+        If it is no store, damaged, or newer than this orchkit.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise DefinitionError(f"ok.open({path!r}): give the path of a file, such as 'lab.duckdb'")
+    # Imported here: `import orchkit` must not load the database.
+    from orchkit.store.duck import DuckStore
+
+    key = Path(path).absolute().resolve()
+    with _LOCK:
+        store = _OPEN.get(key)
+        if store is None or store._kept.is_closed():
+            store = _OPEN[key] = Store(DuckStore(key))
+        return store
+
+
+def store_for(store: Any, *, memory: bool) -> RunStore:
+    """Give the kept store behind what users pass as ``store=``."""
+    if memory:
+        from orchkit.store.memory import MemoryStore
+
+        return MemoryStore()
+    if isinstance(store, Store):
+        return store._kept
+    return open_store(store)._kept
+
+

@@ -1,0 +1,480 @@
+"""The workflow: what users describe, draw, start and simulate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from orchkit.engine.program import Program
+from orchkit.errors import DefinitionError
+from orchkit.faults import Faults
+from orchkit.hall.drawing import show
+from orchkit.hall.run import Run
+from orchkit.hall.store import Store, store_for
+from orchkit.model.graph import Graph
+from orchkit.model.policies import Fallback, Only, Policy, Retry, Timeout
+from orchkit.model.specs import Spec, build_graph
+from orchkit.model.steps import Ref
+from orchkit.runs import live
+from orchkit.runs import simulate as simulation
+from orchkit.sim.world import World
+
+if TYPE_CHECKING:
+    import os
+
+    import networkx
+
+__all__ = ["Workflow"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+OnError = Literal["fail", "skip"]
+_UNSET: Any = object()
+
+
+class Workflow:
+    """A graph of steps, described by decorators; edges come from parameter names.
+
+    Parameters
+    ----------
+    name : str
+        Runs are recorded under it.
+    input : type, optional
+        Annotation of what `start` takes; anything JSON without it.
+    output : str, optional
+        The node whose value is the result. Without it: the one sink; of alternatives that cannot both run, the one
+        that did; else a dict of the sinks that completed.
+
+    Raises
+    ------
+    DefinitionError
+        If the name is empty.
+
+    Examples
+    --------
+    >>> import orchkit as ok
+    >>> wf = ok.Workflow("hello", input=str)
+    >>> @wf.step
+    ... def greet(input: str) -> str:
+    ...     return f"Hello {input}"
+    >>> wf.simulate("Dana", world=ok.World()).result()
+    'Hello Dana'
+    """
+
+    def __init__(self, name: str, *, input: Any = _UNSET, output: str | None = None) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise DefinitionError(f"Workflow({name!r}): give it a name; its runs are recorded under it")
+        self.name = name
+        self._input = object if input is _UNSET else input
+        self._output = output
+        self._specs: dict[str, Spec] = {}
+        self._graph: Graph | None = None
+
+    # Describing
+
+    @overload
+    def step(self, fn: F, /) -> F: ...
+    @overload
+    def step(
+        self,
+        *,
+        retry: Retry | int | None = None,
+        timeout: Timeout | float | None = None,
+        fallback: Any = None,
+        effect: bool = False,
+        on_error: OnError = "fail",
+        after: Any = (),
+        provider: str | None = None,
+        tags: Iterable[str] = (),
+        version: str | None = None,
+    ) -> Callable[[F], F]: ...
+    def step(self, fn: Any = None, /, **options: Any) -> Any:
+        """Add a unit of work; its parameters name where their values come from.
+
+        Parameters
+        ----------
+        fn : callable
+            Plain or async. Plain ones run in a thread live, inline in simulation.
+        retry : Retry or int, optional
+            An int is the number of attempts.
+        timeout : Timeout or float, seconds, optional
+            Bounds one attempt.
+        fallback : Fallback, callable or JSON value, optional
+            Delivered, and marked degraded, when the step has failed.
+        effect : bool
+            It touches the world: it gets an idempotency key and a row in the effect ledger, never acts before
+            what led to it is durable, and is refused in simulations unless the world allows it.
+        on_error : {"fail", "skip"}
+            What its failure does to the run.
+        after : str, callable, or several, optional
+            Nodes that must have settled before it starts.
+        provider : str, optional
+            What it calls; faults can target it.
+        tags : iterable of str
+            Faults can target them.
+        version : str, optional
+            Takes the place of the code in the step's fingerprint.
+
+        Returns
+        -------
+        callable
+            The function itself, so that it can still be called and tested.
+
+        Raises
+        ------
+        DefinitionError
+            For options that make no sense. The graph as a whole is checked when it is first drawn or run.
+        """
+        return self._decorate("step", fn, options)
+
+    def map(self, *, over: Any, limit: int | None = None, **options: Any) -> Callable[[F], F]:
+        """Add a step that runs once for each element of a list; its result is a list in the order of the items.
+
+        Parameters
+        ----------
+        over : str or callable
+            The node whose list it goes over; the function gets each element as ``item``.
+        limit : int, >= 1, optional
+            How many items run at once.
+        **options
+            As in `step`; they hold for each item.
+
+        Returns
+        -------
+        callable
+            A decorator.
+        """
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+            raise DefinitionError(f"map(limit={limit!r}): how many items run at once, from 1; None for all")
+        options |= {"over": _name(over), "limit": limit}
+        return lambda fn: self._decorate("map", fn, options)
+
+    def route(self, *, to: Iterable[Any], **options: Any) -> Callable[[F], F]:
+        """Add a step that picks what runs next; it returns the name of one of its targets, or a list of them.
+
+        Parameters
+        ----------
+        to : iterable of str or callable
+            The targets. What no route picks is skipped.
+        **options
+            As in `step`.
+
+        Returns
+        -------
+        callable
+            A decorator.
+        """
+        if isinstance(to, str):
+            raise DefinitionError(f"route(to={to!r}): give a list of targets, to=[{to!r}]")
+        options |= {"targets": tuple(_name(target) for target in to)}
+        return lambda fn: self._decorate("route", fn, options)
+
+    def approval(
+        self,
+        name: str,
+        *,
+        answer: Any = bool,
+        show: Any = None,
+        prefill: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        after: Any = (),
+        tags: Iterable[str] = (),
+    ) -> None:
+        """Add a question to a person; the run waits for the answer, and nothing else does.
+
+        Parameters
+        ----------
+        name : str
+            Its node name; steps that name it as a parameter get the answer.
+        answer : type
+            What an answer must be: a pydantic model, or a plain type.
+        show : str or callable, optional
+            The node whose value is to be judged.
+        prefill : mapping of str to str, optional
+            Fields of the answer and the nodes whose values they start from.
+        timeout : float, seconds, > 0, optional
+            Without an answer in time the value is None.
+        after, tags
+            As in `step`.
+        """
+        if timeout is not None and not 0 < timeout < float("inf"):
+            raise DefinitionError(f"approval({name!r}, timeout={timeout!r}): seconds above 0, or None to wait for ever")
+        self._add(
+            Spec(
+                name,
+                "approval",
+                answer=answer,
+                show=None if show is None else _name(show),
+                prefill=tuple((prefill or {}).items()),
+                timeout=timeout,
+                after=_names(after),
+                tags=tuple(tags),
+            )
+        )
+
+    def _decorate(self, kind: Any, fn: Any, options: dict[str, Any]) -> Any:
+        if fn is None:
+            return lambda later: self._decorate(kind, later, options)
+        if not callable(fn) or not getattr(fn, "__name__", ""):
+            raise DefinitionError(f"@wf.{kind}: {fn!r} is not a function")
+        if fn.__name__ == "<lambda>":
+            raise DefinitionError(f"@wf.{kind}: a lambda has no name to resume by; write it with def")
+        self._add(_spec(kind, fn, dict(options)))
+        return fn
+
+    def _add(self, spec: Spec) -> None:
+        self._specs[spec.name] = spec  # a cell that runs again replaces its node, in place
+        self._graph = None
+
+    def using(self, **stacks: Policy | Only | Iterable[Policy] | None) -> Workflow:
+        """Give a variant with other policies; this workflow stays as it is.
+
+        Parameters
+        ----------
+        **stacks
+            By node: a policy, or several, replace those of their kind and keep the rest; ``ok.only(...)`` drops
+            the rest; None removes all.
+
+        Returns
+        -------
+        Workflow
+
+        Raises
+        ------
+        DefinitionError
+            For an unknown node, or something that is no policy.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("hello", input=str)
+        >>> @wf.step(retry=ok.Retry(3))
+        ... def greet(input: str) -> str: ...
+        >>> wf.using(greet=ok.Timeout(5)).policies("greet")
+        (Retry(3), Timeout(5))
+        """
+        variant = Workflow(self.name, input=self._input, output=self._output)
+        variant._specs = dict(self._specs)
+        for name, stack in stacks.items():
+            spec = variant._specs.get(name)
+            if spec is None:
+                raise DefinitionError(f"using({name}=...): no such node; there are {', '.join(self._specs)}")
+            variant._specs[name] = replace(spec, policies=_restack(name, spec.policies, stack))
+        return variant
+
+    def policies(self, name: str) -> tuple[Policy, ...]:
+        """Give a node's policies, outermost first."""
+        if name not in self._specs:
+            raise DefinitionError(f"policies({name!r}): no such node; there are {', '.join(self._specs)}")
+        return self._specs[name].policies
+
+    # Looking
+
+    def checked(self) -> Graph:
+        """Give the checked graph.
+
+        Raises
+        ------
+        GraphError
+            With all that is wrong, at once.
+        """
+        if self._graph is None:
+            self._graph = build_graph(self.name, self._specs.values(), self._input, self._output)
+        return self._graph
+
+    def graph(self) -> networkx.DiGraph[str]:
+        """Give the graph as a networkx ``DiGraph``: nodes with ``kind``, edges with ``kind``.
+
+        Returns
+        -------
+        networkx.DiGraph
+            With the workflow's input as the node ``input``, where one takes it.
+
+        Examples
+        --------
+        >>> import networkx as nx, orchkit as ok
+        >>> wf = ok.Workflow("hello", input=str)
+        >>> @wf.step
+        ... def greet(input: str) -> str: ...
+        >>> @wf.step
+        ... def send(greet: str) -> str: ...
+        >>> sorted(nx.ancestors(wf.graph(), "send"))
+        ['greet', 'input']
+        """
+        import networkx as nx
+
+        checked = self.checked()
+        drawn: networkx.DiGraph[str] = nx.DiGraph(name=self.name)
+        edges = list(checked.edges())
+        if any(edge.source == "input" for edge in edges):
+            drawn.add_node("input", kind="input")
+        for node in checked.nodes:
+            drawn.add_node(node.name, kind=node.kind)
+        for edge in edges:
+            drawn.add_edge(edge.source, edge.target, kind=edge.kind)
+        return drawn
+
+    def svg(self) -> str:
+        """Draw the graph as SVG: offline, the same bytes each time."""
+        return str(show(self.checked(), None)["image/svg+xml"])
+
+    def __repr__(self) -> str:
+        return f"Workflow({self.name!r}, {len(self._specs)} nodes)"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return show(self.checked(), None)
+
+    # Running
+
+    def start(
+        self,
+        input: Any,
+        *,
+        store: str | os.PathLike[str] | Store = "orchkit.duckdb",
+        durability: str = "group",
+        deps: object = None,
+        faults: Faults | None = None,
+    ) -> Run:
+        """Start a live run; returns as soon as its admission is durable.
+
+        Parameters
+        ----------
+        input : object
+            What the workflow's ``input=`` describes.
+        store : path or Store
+            Where the run is recorded.
+        durability : {"group", "strict", "memory"}
+            "group": before an effect acts, all that led to it is durable, and its outcome is before any other step
+            sees it; so are answers and the end; the rest follows within milliseconds. "strict": every outcome is
+            durable before a successor starts. "memory": nothing survives the process, and no file is written.
+        deps : object
+            Clients and secrets, as ``ctx.deps``; never recorded.
+        faults : Faults, optional
+            What goes wrong on purpose.
+
+        Returns
+        -------
+        Run
+
+        Raises
+        ------
+        GraphError
+            If the workflow cannot run.
+        DefinitionError
+            If the input does not fit.
+        StoreError
+            If the store cannot take the run; nothing has run then.
+        """
+        program = Program(self.checked(), None, _checked_faults(faults))
+        value = simulation.dump_input(program, input)
+        kept = store_for(store, memory=durability == "memory")
+        return Run(live.start(program, value, store=kept, durability=durability, deps=deps))
+
+    def simulate(
+        self,
+        input: Any,
+        *,
+        world: World,
+        faults: Faults | None = None,
+        seed: int = 0,
+        durability: str = "memory",
+    ) -> Run:
+        """Run once in virtual time; blocks, and works under a running loop.
+
+        Parameters
+        ----------
+        input : object
+        world : World
+            How nodes and people behave.
+        faults : Faults, optional
+        seed : int
+            Decides all luck: the same seed gives the same log, event for event.
+        durability : {"memory", "group", "strict"}
+            What an injected crash leaves: "memory" nothing, so the run is lost; with the others it goes on from
+            its log, at no cost of time.
+
+        Returns
+        -------
+        Run
+            Finished.
+
+        Raises
+        ------
+        SimulationError
+            If something real could happen by accident, before anything runs.
+        """
+        if not isinstance(world, World):
+            raise DefinitionError(f"simulate(world={world!r}): give an ok.World(...)")
+        if durability not in live.DURABILITY:
+            raise DefinitionError(f"durability={durability!r}: use one of {', '.join(live.DURABILITY)}")
+        program = simulation.prepare(self.checked(), world, _checked_faults(faults))
+        value = simulation.dump_input(program, input)
+        return Run(simulation.simulate(program, value, seed=seed, survive=durability != "memory"))
+
+
+def _checked_faults(faults: Faults | None) -> Faults | None:
+    if faults is None or isinstance(faults, Faults):
+        return faults
+    raise DefinitionError(f"faults={faults!r}: give an ok.Faults(...)")
+
+
+def _name(source: Any) -> str:
+    if isinstance(source, str):
+        return source
+    if isinstance(source, Ref):
+        return source.name
+    name = getattr(source, "__name__", None)
+    if not name:
+        raise DefinitionError(f"{source!r} names no node: give a step's function or its name")
+    return str(name)
+
+
+def _names(sources: Any) -> tuple[str, ...]:
+    if isinstance(sources, str) or callable(sources):
+        return (_name(sources),)
+    return tuple(_name(source) for source in sources)
+
+
+def _spec(kind: Any, fn: Any, options: dict[str, Any]) -> Spec:
+    policies = _policies(options.pop("retry", None), options.pop("timeout", None), options.pop("fallback", None))
+    known = {"effect", "on_error", "after", "provider", "tags", "version", "over", "limit", "targets"}
+    unknown = sorted(options.keys() - known)
+    if unknown:
+        raise DefinitionError(f"@wf.{kind} of {fn.__name__!r}: no option {unknown[0]!r}")
+    if options.get("on_error", "fail") not in ("fail", "skip"):
+        raise DefinitionError(f"{fn.__name__!r}: on_error={options['on_error']!r}; use 'fail' or 'skip'")
+    options["after"] = _names(options.get("after", ()))
+    options["tags"] = tuple(options.get("tags", ()))
+    return Spec(fn.__name__, kind, fn, policies=policies, **options)
+
+
+def _policies(retry: Any, timeout: Any, fallback: Any) -> tuple[Policy, ...]:
+    stack: list[Policy] = []
+    if fallback is not None:
+        stack.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
+    if retry is not None:
+        stack.append(retry if isinstance(retry, Retry) else Retry(retry))
+    if timeout is not None:
+        stack.append(timeout if isinstance(timeout, Timeout) else Timeout(timeout))
+    return tuple(stack)
+
+
+_ORDER = ("fallback", "retry", "timeout")
+
+
+def _restack(name: str, stack: tuple[Policy, ...], change: Any) -> tuple[Policy, ...]:
+    if change is None:
+        return ()
+    if isinstance(change, Only):
+        stack, new = (), change.policies
+    else:
+        new = (change,) if isinstance(change, (Retry, Timeout, Fallback)) else change
+    try:
+        new = tuple(new)
+        replaced = {policy.kind for policy in new}
+    except (TypeError, AttributeError):
+        raise DefinitionError(f"using({name}={change!r}): give policies such as ok.Retry(3)") from None
+    if not all(isinstance(policy, (Retry, Timeout, Fallback)) for policy in new) or len(replaced) < len(new):
+        raise DefinitionError(f"using({name}={change!r}): give policies such as ok.Retry(3), one of a kind")
+    kept = [policy for policy in stack if policy.kind not in replaced]
+    return tuple(sorted([*kept, *new], key=lambda policy: _ORDER.index(policy.kind)))

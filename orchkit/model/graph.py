@@ -1,0 +1,237 @@
+"""The graph: nodes, edges, and all that can be wrong with them, found at once.
+
+A graph is compiled once into plain lists of integers, so that the fold and the plan pay for nothing else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from orchkit.errors import GraphError
+from orchkit.model.steps import RESERVED, Node
+
+__all__ = ["Dep", "Edge", "Graph"]
+
+_MAX_COMBINATIONS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An arrow of the drawing: data, route or after."""
+
+    source: str
+    target: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dep:
+    """What settling one node means to another: whether it brings data, and whether that is required."""
+
+    target: int
+    data: bool
+    required: bool
+
+
+class Graph:
+    """A checked, compiled workflow graph.
+
+    Parameters
+    ----------
+    name : str
+        The workflow's name.
+    nodes : iterable of Node
+        In order of definition; any order will do.
+    input_type : object
+        Annotation of the workflow's input.
+    output : str, optional
+        The node whose value is the result.
+
+    Raises
+    ------
+    GraphError
+        With all problems at once.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        In topological order, stable by definition: the order in which ties are broken.
+    index : dict of str to int
+    followers : tuple of tuple of Dep
+        Per node, whom its settling concerns.
+    waits, routes : tuple of int
+        Per node, how many sources must settle, and how many routes name it.
+    data : tuple of int
+        Per node, how many data inputs it has, the workflow's input included.
+    """
+
+    def __init__(self, name: str, nodes: Iterable[Node], input_type: Any, output: str | None = None) -> None:
+        self.name = name
+        self.input_type = input_type
+        self.output = output
+        given = tuple(nodes)
+        problems = list(_problems(given, output))
+        order, cycle = _topological(given)
+        if cycle:
+            problems.append(f"cycle: {' -> '.join(cycle)}; a graph has no way back, use a loop")
+        if problems:
+            raise _graph_error(name, problems)
+        self.nodes = tuple(order)
+        self.index = {node.name: i for i, node in enumerate(self.nodes)}
+        self._compile()
+        never = [node.name for i, node in enumerate(self.nodes) if i not in self._ever_live]
+        if never:
+            raise _graph_error(name, [f"{node!r} can never run: no choice of routes leads to it" for node in never])
+
+    def _compile(self) -> None:
+        nodes, index = self.nodes, self.index
+        followers: list[list[Dep]] = [[] for _ in nodes]
+        self.waits: tuple[int, ...]
+        waits, routes, data = [0] * len(nodes), [0] * len(nodes), [0] * len(nodes)
+        for j, node in enumerate(nodes):
+            required: dict[str, bool] = {}
+            for dep in node.deps:
+                required[dep.source] = required.get(dep.source, False) or dep.required
+            data[j] = len(required)
+            required.pop("input", None)
+            for source, needed in required.items():
+                followers[index[source]].append(Dep(j, True, needed))
+            for source in node.after:
+                if source not in required:
+                    followers[index[source]].append(Dep(j, False, False))
+            waits[j] = len(required) + sum(source not in required for source in node.after)
+            for target in node.targets:
+                routes[index[target]] += 1
+        self.followers = tuple(tuple(deps) for deps in followers)
+        self.waits, self.routes, self.data = tuple(waits), tuple(routes), tuple(data)
+        self.with_input = tuple(any(dep.source == "input" for dep in node.deps) for node in nodes)
+        self.targets = tuple(tuple(index[target] for target in node.targets) for node in nodes)
+
+    def edges(self) -> Iterator[Edge]:
+        """Give every arrow, in order of the nodes; the workflow's input is a source named ``input``."""
+        for node in self.nodes:
+            seen = dict.fromkeys(dep.source for dep in node.deps)
+            for source in seen:
+                yield Edge(source, node.name, "data")
+            for source in node.after:
+                if source not in seen:
+                    yield Edge(source, node.name, "after")
+            for target in node.targets:
+                yield Edge(node.name, target, "route")
+
+    @cached_property
+    def sinks(self) -> tuple[int, ...]:
+        """Nodes that nothing follows: their values are results."""
+        sources = {edge.source for edge in self.edges()}
+        return tuple(i for i, node in enumerate(self.nodes) if node.name not in sources)
+
+    @cached_property
+    def _combinations(self) -> tuple[frozenset[int], ...]:
+        # Every way the routes can go, with what then runs if nothing fails; empty when there are too many ways.
+        routes = [i for i, targets in enumerate(self.targets) if targets]
+        ways = 1
+        for i in routes:
+            ways *= len(self.targets[i])
+        if ways > _MAX_COMBINATIONS:
+            return ()
+        picks = itertools.product(*(self.targets[i] for i in routes))
+        return tuple({self._live(dict(zip(routes, pick, strict=True))) for pick in picks})
+
+    def _live(self, picks: dict[int, int]) -> frozenset[int]:
+        live: set[int] = set()
+        for j, node in enumerate(self.nodes):
+            picked = not self.routes[j] or any(picks[i] == j for i in picks if i in live)
+            required = all(dep.source == "input" or self.index[dep.source] in live for dep in node.deps if dep.required)
+            some = not node.deps or any(dep.source == "input" or self.index[dep.source] in live for dep in node.deps)
+            if picked and required and some:
+                live.add(j)
+        return frozenset(live)
+
+    @cached_property
+    def _ever_live(self) -> frozenset[int]:
+        if not self._combinations:
+            return frozenset(range(len(self.nodes)))
+        return frozenset().union(*self._combinations)
+
+    @cached_property
+    def alternatives(self) -> bool:
+        """Whether no two sinks can both run, so that the one that did is the result."""
+        sinks = set(self.sinks)
+        return bool(self._combinations) and all(len(sinks & live) <= 1 for live in self._combinations)
+
+
+def _graph_error(name: str, problems: Sequence[str]) -> GraphError:
+    lines = "\n".join(f"  - {problem}" for problem in problems)
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return GraphError(f"workflow {name!r} has {count}:\n{lines}", problems=tuple(problems))
+
+
+def _problems(nodes: Sequence[Node], output: str | None) -> Iterator[str]:
+    names = [node.name for node in nodes]
+    if not nodes:
+        yield "it has no steps; add one with @wf.step"
+    for node in nodes:
+        if node.name in RESERVED:
+            yield f"a node may not be named {node.name!r}: the name has a meaning as a parameter"
+        elif not node.name.isidentifier():
+            yield f"{node.name!r} cannot be a node's name: it must be usable as a parameter name"
+        for dep in node.deps:
+            if dep.source == node.name:
+                yield f"{node.name!r} asks for its own result"
+            elif dep.source != "input" and dep.source not in names:
+                yield _unknown(f"{node.name!r} has a parameter", dep.source, names)
+        for source in node.after:
+            if source not in names:
+                yield _unknown(f"{node.name!r} comes after", source, names)
+        for target in node.targets:
+            if target not in names:
+                yield _unknown(f"route {node.name!r} leads to", target, names)
+        if node.kind == "route" and not node.targets:
+            yield f"route {node.name!r} declares no targets; use to=[...]"
+        if node.kind != "map" and node.function is not None and node.function.item is not None:
+            yield f"{node.name!r} asks for 'item', which only a map has; use @wf.map(over=...)"
+    if output is not None and output not in names:
+        yield _unknown("the workflow's output is", output, names)
+
+
+def _unknown(who: str, name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, [*names, *RESERVED], n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(['input', *names])}"
+    return f"{who} {name!r}, which is no node: {hint}"
+
+
+def _topological(nodes: Sequence[Node]) -> tuple[list[Node], list[str]]:
+    names = {node.name: node for node in nodes}
+    sources: dict[str, set[str]] = {node.name: set() for node in nodes}
+    for node in nodes:
+        for source in itertools.chain((dep.source for dep in node.deps), node.after):
+            if source in names and source != node.name:
+                sources[node.name].add(source)
+        for target in node.targets:
+            if target in names:
+                sources[target].add(node.name)
+    order: list[Node] = []
+    done: set[str] = set()
+    rest = list(nodes)
+    while rest:
+        free = next((node for node in rest if sources[node.name] <= done), None)
+        if free is None:
+            return list(nodes), _find_cycle(rest[0].name, sources, done)
+        order.append(free)
+        done.add(free.name)
+        rest.remove(free)
+    return order, []
+
+
+def _find_cycle(start: str, sources: dict[str, set[str]], done: set[str]) -> list[str]:
+    path = [start]
+    while True:
+        step = min(sources[path[-1]] - done)
+        if step in path:
+            return [step, *reversed(path[path.index(step) :])]
+        path.append(step)

@@ -1,0 +1,213 @@
+"""Steps as values: what a function asks for, what it gives, and how it stands in a graph."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from orchkit.errors import DefinitionError
+from orchkit.model.codec import ANY
+from orchkit.model.policies import Policy
+
+__all__ = ["RESERVED", "Const", "Function", "Node", "Param", "Ref", "Step", "const", "describe", "ref"]
+
+RESERVED = frozenset({"input", "item", "ctx", "error"})
+"""Parameter names with a meaning of their own; no node may bear one."""
+
+NodeKind = Literal["step", "map", "route", "approval"]
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A parameter's fixed value; made by `const`."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A parameter's explicit source; made by `ref`."""
+
+    name: str
+
+
+def const(value: Any) -> Any:
+    """Mark a parameter's default as configuration, not as an edge.
+
+    Examples
+    --------
+    >>> def draft(plan: list, temperature: float = const(0.2)) -> str: ...
+    """
+    return Const(value)
+
+
+def ref(source: Any) -> Any:
+    """Name a parameter's source explicitly: a step's function, or its name. It survives renames of the parameter.
+
+    Examples
+    --------
+    >>> ref("plan")
+    Ref(name='plan')
+    """
+    name = source if isinstance(source, str) else getattr(source, "__name__", None)
+    if not name:
+        raise DefinitionError(f"ref({source!r}): give a step's function or its name")
+    return Ref(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter that an edge feeds."""
+
+    name: str
+    source: str
+    annotation: Any
+    required: bool
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function as the engine sees it.
+
+    Attributes
+    ----------
+    params : tuple of Param
+        Its data inputs; ``item``, ``ctx`` and ``error`` are flags instead.
+    """
+
+    fn: Callable[..., Any]
+    name: str
+    params: tuple[Param, ...]
+    returns: Any
+    is_async: bool
+    item: Param | None = None
+    wants_ctx: bool = False
+    wants_error: bool = False
+    consts: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of a graph, before anything is checked.
+
+    Attributes
+    ----------
+    function : Function or None
+        None for an approval.
+    deps : tuple of Param
+        What it waits for and gets: data edges, a map's list, what an approval shows.
+    """
+
+    name: str
+    kind: NodeKind
+    function: Function | None = None
+    deps: tuple[Param, ...] = ()
+    after: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    over: str | None = None
+    limit: int | None = None
+    answer: Any = None
+    show: str | None = None
+    prefill: tuple[tuple[str, str], ...] = ()
+    timeout: float | None = None
+    policies: tuple[Policy, ...] = ()
+    effect: bool = False
+    on_error: Literal["fail", "skip"] = "fail"
+    provider: str | None = None
+    tags: tuple[str, ...] = ()
+    version: str | None = None
+
+    def policy(self, kind: str) -> Any:
+        """Give the policy of a kind, or None."""
+        return next((policy for policy in self.policies if policy.kind == kind), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A function made a step outside any graph, to be handed to policies."""
+
+    fn: Callable[..., Any]
+    __name__: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__name__", self.fn.__name__)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function as it is."""
+        return self.fn(*args, **kwargs)
+
+
+def describe(fn: Callable[..., Any], *, what: str) -> Function:
+    """Read a function's signature.
+
+    Parameters
+    ----------
+    fn : callable
+        Plain or async, with named parameters.
+    what : str
+        How to call it in messages, such as ``step 'draft'``.
+
+    Returns
+    -------
+    Function
+
+    Raises
+    ------
+    DefinitionError
+        For a lambda, ``*args``, ``**kwargs``, positional-only parameters, or an annotation that names nothing.
+    """
+    fn = fn.fn if isinstance(fn, Step) else fn
+    name = getattr(fn, "__name__", "")
+    if not callable(fn) or not name:
+        raise DefinitionError(f"{what}: {fn!r} is not a function; write it with def or async def")
+    if name == "<lambda>":
+        raise DefinitionError(f"{what}: a lambda has no name to resume by; write it with def")
+    hints = _hints(fn, what)
+    params: list[Param] = []
+    consts: list[tuple[str, Any]] = []
+    item: Param | None = None
+    flags = set()
+    for parameter in inspect.signature(fn).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise DefinitionError(f"{what}: parameter {str(parameter)!r} has no name to be fed by; use named parameters")
+        annotation = hints.get(parameter.name, ANY)
+        default = parameter.default
+        if parameter.name in ("ctx", "error"):
+            flags.add(parameter.name)
+        elif isinstance(default, Const):
+            consts.append((parameter.name, default.value))
+        elif parameter.name == "item":
+            item = Param("item", "item", annotation, True)
+        elif isinstance(default, Ref):
+            params.append(Param(parameter.name, default.name, annotation, True))
+        else:
+            required = default is parameter.empty
+            params.append(Param(parameter.name, parameter.name, annotation, required, None if required else default))
+    return Function(
+        fn=fn,
+        name=name,
+        params=tuple(params),
+        returns=hints.get("return", ANY),
+        is_async=inspect.iscoroutinefunction(fn),
+        item=item,
+        wants_ctx="ctx" in flags,
+        wants_error="error" in flags,
+        consts=tuple(consts),
+    )
+
+
+def _hints(fn: Callable[..., Any], what: str) -> dict[str, Any]:
+    try:
+        hints = typing.get_type_hints(fn, include_extras=True)
+    except NameError as error:
+        raise DefinitionError(
+            f"{what}: annotation names {error.name!r}, which is not known where the function is defined; "
+            "define it at module level, or in a cell above"
+        ) from error
+    raw = getattr(fn, "__annotations__", {})
+    # `-> None` and no annotation are different things, and get_type_hints turns None into NoneType.
+    return {name: hint for name, hint in hints.items() if name in raw}

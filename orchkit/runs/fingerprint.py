@@ -1,0 +1,95 @@
+"""Fingerprints: whether a node is still the node that was recorded."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import blake2b
+from types import CodeType
+from typing import Any
+
+from orchkit.errors import DefinitionChanged
+from orchkit.model.graph import Graph
+from orchkit.model.policies import Fallback, Policy
+from orchkit.model.steps import Node, Step
+
+__all__ = ["check_unchanged", "fingerprints"]
+
+
+def fingerprints(graph: Graph) -> dict[str, str]:
+    """Digest each node: its code, its place in the graph, its policies.
+
+    Comments, formatting, moved lines and kernel restarts do not change it; ``version=`` takes the code's place.
+    What a step calls is not seen: give it a new ``version`` when that changes.
+    """
+    return {node.name: _digest(_describe(node)) for node in graph.nodes}
+
+
+def check_unchanged(recorded: dict[str, str], graph: Graph) -> None:
+    """Refuse to go on with another workflow than the recorded one.
+
+    Raises
+    ------
+    DefinitionChanged
+        Naming the nodes that differ, and the way out.
+    """
+    now = fingerprints(graph)
+    changed = sorted(name for name in recorded.keys() | now.keys() if recorded.get(name) != now.get(name))
+    if changed:
+        names = ", ".join(map(repr, changed))
+        raise DefinitionChanged(
+            f"workflow {graph.name!r} is not as it was recorded: {names} changed; resume with the old definition, or "
+            "pass on_change='keep' to keep what is recorded and go on with the new one",
+            nodes=tuple(changed),
+        )
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _describe(node: Node) -> str:
+    place = (
+        node.kind, [(dep.name, dep.source, dep.required) for dep in node.deps], node.after, node.targets, node.over,
+        node.limit, node.show, node.prefill, node.timeout, node.effect, node.on_error,
+    )  # fmt: skip
+    policies = [_describe_policy(policy) for policy in node.policies]
+    code = f"version {node.version}" if node.version is not None else ""
+    if not code and node.function is not None:
+        code = _code_of(node.function.fn) + repr(node.function.consts)
+    answer = getattr(node.answer, "__qualname__", repr(node.answer))
+    return repr((place, policies, code, answer))
+
+
+def _describe_policy(policy: Policy) -> str:
+    if isinstance(policy, Fallback):
+        return f"fallback {[_code_of(o) if callable(o) else repr(o) for o in policy.options]}"
+    fields = {name: getattr(policy, name) for name in policy.__dataclass_fields__}
+    return f"{policy.kind} { {name: _name_of(value) for name, value in fields.items()} }"
+
+
+def _name_of(value: Any) -> str:
+    return getattr(value, "__qualname__", None) or repr(value)
+
+
+def _code_of(fn: Callable[..., Any]) -> str:
+    fn = fn.fn if isinstance(fn, Step) else fn
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    return repr(fn) if code is None else _code_text(code)
+
+
+@lru_cache(maxsize=4096)
+def _code_text(code: CodeType) -> str:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, TypeError, SyntaxError):
+        # No source (exec, a frozen module): bytecode, which differs between Python versions.
+        return f"{sys.version_info[:2]} {code.co_code.hex()} {code.co_names} {code.co_varnames}"
+    for statement in ast.walk(tree):
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            statement.decorator_list = []  # policies are told apart on their own, however they were written
+    return ast.dump(tree)

@@ -1,0 +1,203 @@
+"""Handles: what a run shows of itself, whether it is live, simulated or read from a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from orchkit.engine.program import Program
+from orchkit.errors import RunCancelled, RunError
+from orchkit.model.codec import codec_for
+from orchkit.model.events import Event, canonical_digest, exact_digest
+from orchkit.model.records import Head
+from orchkit.model.state import COMPLETED, DEGRADED, RunState, fold, node_of
+
+__all__ = ["Handle", "PastRun", "receipt", "run_error", "typed_result"]
+
+
+class Handle(Protocol):
+    """One run, from outside."""
+
+    head: Head
+    program: Program | None
+
+    def log(self) -> list[Event]:
+        """Give its events so far."""
+
+    def status(self) -> str:
+        """Give its status, one of those in the documentation of `Run`."""
+
+    def outcome(self) -> Future[Any]:
+        """Give the future of its result, which raises `RunError` when it ended without one."""
+
+    def settled(self) -> Future[None]:
+        """Give a future that is done when only people are awaited, or nobody."""
+
+    def pending(self) -> list[Event]:
+        """Give the questions that are open, as their ``asked`` events."""
+
+    def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
+        """Answer one of them; returns when the answer is durable."""
+
+    def cancel(self, *, by: str, why: str) -> None:
+        """Stop it; what is recorded stays."""
+
+
+class PastRun:
+    """A run that nothing executes in this process: simulated to its end, or read from a store.
+
+    Parameters
+    ----------
+    head : Head
+    events : sequence of Event
+    program : Program, optional
+        With it, results have their types again.
+    error : RunError, optional
+        What ended it, when its log cannot tell.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        events: Sequence[Event],
+        program: Program | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        self.head = head
+        self.program = program
+        self._events = list(events)
+        self._error = error
+
+    def log(self) -> list[Event]:
+        """Give its events."""
+        return list(self._events)
+
+    def status(self) -> str:
+        """Give what `run_ended` says, or "orphaned"."""
+        last = self._events[-1] if self._events else None
+        return last.status if last is not None and last.kind == "run_ended" else "orphaned"
+
+    def outcome(self) -> Future[Any]:
+        """Give a future that is already done."""
+        future: Future[Any] = Future()
+        error = self._error or self._failure()
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(self._value())
+        return future
+
+    def _value(self) -> Any:
+        if self.program is None:
+            return self._events[-1].body
+        return typed_result(self.program, fold(self.program.graph, self._events))
+
+    def _failure(self) -> BaseException | None:
+        status = self.status()
+        if status in ("completed", "degraded"):
+            return None
+        if status == "orphaned":
+            return RunError(
+                f"run {self.head.run_id!r} has no end and nothing executes it here; go on with "
+                f"store.resume({self.head.run_id!r}, workflow)",
+                run_id=self.head.run_id,
+            )
+        return run_error(self.head.run_id, self._events)
+
+    def settled(self) -> Future[None]:
+        """Give a future that is already done."""
+        future: Future[None] = Future()
+        future.set_result(None)
+        return future
+
+    def pending(self) -> list[Event]:
+        """Give the questions without an answer in the log of an unfinished run."""
+        if self.status() != "orphaned":
+            return []
+        open_: dict[tuple[str, int], Event] = {}
+        for event in self._events:
+            if event.kind == "asked":
+                open_[event.node, event.item] = event
+            elif event.kind in ("answered", "expired"):
+                open_.pop((event.node, event.item), None)
+        return list(open_.values())
+
+    def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
+        """Refuse: nothing would go on."""
+        raise RunError(
+            f"run {self.head.run_id!r} is {self.status()}; resume it first: store.resume({self.head.run_id!r}, workflow)",
+            run_id=self.head.run_id,
+            node=name,
+        )
+
+    def cancel(self, *, by: str, why: str) -> None:
+        """Nothing to stop."""
+
+
+def receipt(head: Head, events: Sequence[Event]) -> str:
+    """Give a log's digest, and which kind it is: ``exact:...`` or ``canonical:...``."""
+    if head.mode == "virtual":
+        return f"exact:{exact_digest(events)}"
+    return f"canonical:{canonical_digest(events)}"
+
+
+def typed_result(program: Program, state: RunState) -> Any:
+    """Rebuild a run's result with the types that its steps declare.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If the recorded value does not fit the annotation it has today.
+    """
+    graph = program.graph
+    if graph.output is not None:
+        return _typed(program, state, graph.index[graph.output])
+    done = [i for i in graph.sinks if state.standing[i] in (COMPLETED, DEGRADED)]
+    if len(graph.sinks) == 1 or graph.alternatives:
+        return _typed(program, state, done[0]) if done else None
+    return {graph.nodes[i].name: _typed(program, state, i) for i in done}
+
+
+def _typed(program: Program, state: RunState, node: int) -> Any:
+    spec, value = program.graph.nodes[node], state.values[node]
+    if value is None or spec.kind == "route":
+        return value
+    codec = codec_for(spec.answer if spec.function is None else spec.function.returns)
+    return [codec.load(element) for element in value] if spec.kind == "map" else codec.load(value)
+
+
+def run_error(run_id: str, events: Sequence[Event], program: Program | None = None) -> RunError:
+    """Say in one plain error how a run ended, from its log."""
+    last = events[-1]
+    if last.status == "cancelled":
+        wish = next((event for event in reversed(events) if event.kind == "cancelled" and not event.node), None)
+        who = f" by {wish.by}" if wish is not None and wish.by else ""
+        why = f": {wish.body}" if wish is not None and wish.body else ""
+        return RunCancelled(f"run {run_id!r} was cancelled{who}{why}; it can be resumed", run_id=run_id)
+    failed = next((event for event in events if event.kind in ("settled", "skipped") and event.error), None)
+    if failed is None:
+        return RunError(f"run {run_id!r} ended {last.status} without a result", run_id=run_id)
+    attempts = [e for e in events if e.kind == "failed" and _owns(failed, e)]
+    attempt = attempts[-1].attempt if attempts else 0
+    item = f"[{failed.item}]" if failed.item >= 0 else ""
+    times = f" on attempt {attempt}" if attempt > 1 else ""
+    return RunError(
+        f"{failed.node}{item} failed{times}: {failed.error} (run {run_id!r})",
+        run_id=run_id,
+        node=failed.node,
+        attempt=attempt,
+        item=failed.item if failed.item >= 0 else None,
+    )
+
+
+def _owns(failed: Event, event: Event) -> bool:
+    return event.item == failed.item and event.node.partition("/")[0] == failed.node
+
+
+def failing_key(program: Program, events: Sequence[Event]) -> tuple[int, int] | None:
+    """Give (node index, item) of the failure that ended a run."""
+    for event in events:
+        if event.kind == "settled" and event.status == "failed":
+            return node_of(program.graph, event.node), event.item
+    return None

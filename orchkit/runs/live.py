@@ -1,0 +1,349 @@
+"""Live runs: on the engine's thread, by the wall, into a store."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import count
+from typing import Any
+
+from orchkit.clock.dice import base_of
+from orchkit.clock.ids import fresh_run_id, wall_micro
+from orchkit.clock.live import EngineThread, engine_thread
+from orchkit.engine.approval import Answer
+from orchkit.engine.execution import Execution
+from orchkit.engine.program import Program
+from orchkit.errors import (
+    AnswerInvalid,
+    AnswerLate,
+    ApprovalUnknown,
+    DefinitionError,
+    RunError,
+    RunHeld,
+)
+from orchkit.model.codec import codec_for
+from orchkit.model.events import Event
+from orchkit.model.protocols import Journal, RunStore
+from orchkit.model.records import Head
+from orchkit.runs.fingerprint import check_unchanged, fingerprints
+from orchkit.runs.handle import failing_key, run_error, typed_result
+
+__all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start"]
+
+DURABILITY = ("strict", "group", "memory")
+
+_LIVE: dict[str, LiveRun] = {}
+_NUMBERS = count(1)
+
+
+def live_run(run_id: str) -> LiveRun | None:
+    """Give the run of that id if this process is executing it."""
+    return _LIVE.get(run_id)
+
+
+class LiveRun:
+    """A run that this process executes.
+
+    Every method may be called from any thread; the execution itself is touched on the engine's thread only.
+    """
+
+    def __init__(self, head: Head, program: Program, journal: Journal, deps: object, events: list[Event]) -> None:
+        self.head = head
+        self.program: Program | None = program
+        self._program = program
+        self._engine: EngineThread = engine_thread()
+        self._outcome: Future[Any] = Future()
+        self._settled: list[Future[None]] = []
+        self._watchers: list[Callable[[Event], None]] = []
+        self._lock = threading.Lock()
+        host = self._engine.host
+        self._execution = Execution(
+            program,
+            host.kernel,
+            host,
+            journal,
+            run_id=head.run_id,
+            base=head.started,
+            dice_base=base_of(0, head.run_id),
+            events=events,
+            number=next(_NUMBERS),
+            strict=head.durability == "strict",
+            deps=deps,
+            on_event=self._saw,
+            on_question=self._look_soon,
+            on_end=self._ended,
+        )
+
+    # On the engine's thread
+
+    def begin(self, value: Any, admitted: Future[None]) -> None:
+        """Record the start, say when it is durable, and go."""
+        execution = self._execution
+        self._engine.host.stamp()
+        try:
+            execution.start(value)
+            execution.journal.when_durable(lambda error: _tell(admitted, error))
+            execution.advance()
+        except BaseException as error:
+            execution.abort(error)
+            if not admitted.done():
+                admitted.set_exception(error)
+        self._engine.host.pump()
+
+    def go_on(self, admitted: Future[None]) -> None:
+        """Record that it is resumed, rebuild what was open, and go."""
+        execution = self._execution
+        self._engine.host.stamp()
+        try:
+            execution.record(Event(execution.t(), "resumed"))
+            execution.journal.when_durable(lambda error: _tell(admitted, error))
+            execution.redrive()
+        except BaseException as error:
+            execution.abort(error)
+            if not admitted.done():
+                admitted.set_exception(error)
+        self._engine.host.pump()
+
+    def _saw(self, event: Event) -> None:
+        for watcher in self._watchers:
+            watcher(event)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._settled:
+            # What follows in the same instant may open something new: look once it is quiet.
+            self._engine.loop.call_soon(self._tell_settled)
+
+    def _quiet(self) -> bool:
+        execution = self._execution
+        return self._outcome.done() or (
+            bool(execution.instances) and execution.pending.keys() == execution.instances.keys()
+        )
+
+    def _tell_settled(self) -> None:
+        if self._quiet():
+            waiting, self._settled = self._settled, []
+            for future in waiting:
+                future.set_result(None)
+
+    def _ended(self, error: BaseException | None) -> None:
+        # From the writer's thread when the end is durable, or from the engine's when it broke.
+        execution = self._execution
+        _LIVE.pop(self.head.run_id, None)
+        with self._lock:
+            if self._outcome.done():
+                return
+            error = error or execution.error
+            if error is None and execution.state.status not in ("completed", "degraded"):
+                error = run_error(self.head.run_id, execution.events)
+                key = failing_key(self._program, execution.events)
+                error.__cause__ = execution.causes.get(key) if key is not None else None
+            elif error is not None and not isinstance(error, RunError):
+                error = _stopped(self.head.run_id, error)
+            if error is not None:
+                self._outcome.set_exception(error)
+            else:
+                try:
+                    self._outcome.set_result(typed_result(self._program, execution.state))
+                except Exception as misfit:
+                    self._outcome.set_exception(misfit)
+        self._engine.loop.call_soon_threadsafe(self._tell_settled)
+
+    # From anywhere
+
+    def log(self) -> list[Event]:
+        """Give its events so far; the last may not be durable yet."""
+        return list(self._execution.events)
+
+    def status(self) -> str:
+        """Give its status; "waiting" when only people are awaited."""
+        execution = self._execution
+        if execution.error is not None:
+            return "orphaned"
+        if execution.state.status != "running":
+            return execution.state.status if self._outcome.done() else "running"
+        return "waiting" if self._quiet() else "running"
+
+    def outcome(self) -> Future[Any]:
+        """Give the future of its result."""
+        return self._outcome
+
+    def settled(self) -> Future[None]:
+        """Give a future that is done when only people are awaited, or nobody."""
+        future: Future[None] = Future()
+
+        def look() -> None:
+            self._settled.append(future)
+            self._tell_settled()
+
+        self._engine.loop.call_soon_threadsafe(look)
+        return future
+
+    def watch(self, watcher: Callable[[Event], None]) -> None:
+        """Call `watcher` on the engine's thread with each event from now on; it must not block or raise."""
+        self._watchers.append(watcher)
+
+    def pending(self) -> list[Event]:
+        """Give the questions that are open."""
+        return list(self._execution.pending.values())
+
+    def answer(self, name: str, value: Any, *, by: str, item: int | None = None) -> None:
+        """Answer an open question.
+
+        Raises
+        ------
+        ApprovalUnknown
+            If no question of that name is open, or several are.
+        AnswerInvalid
+            If the answer does not fit; the question stays open.
+        AnswerLate
+            If another answer or the deadline came first.
+        """
+        if self._engine.on_it():
+            raise RunError("run.answer was called on the engine's own thread, which it would block; await it elsewhere")
+        told: Future[None] = Future()
+        key = self._find(name, item)
+        answer = Answer(self._fit(key[0], value), by, lambda error: _tell(told, error))
+        self._engine.submit(lambda: self._deliver(key, answer)).result()
+        told.result()
+
+    def _find(self, name: str, item: int | None) -> tuple[int, int]:
+        pending = list(self._execution.pending)
+        graph = self._program.graph
+        names = [graph.nodes[node].name for node, _ in pending]
+        hits = [key for key, found in zip(pending, names, strict=True) if found == name and item in (None, key[1])]
+        if len(hits) == 1:
+            return hits[0]
+        if hits:
+            raise ApprovalUnknown(f"{name!r} asks for items {[i for _, i in hits]}; say which by item=", node=name)
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"open: {', '.join(names) or 'none'}"
+        settled = name in graph.index and any(e.kind in ("answered", "expired") and e.node == name for e in self.log())
+        if settled:
+            raise AnswerLate(f"{name!r} of run {self.head.run_id!r} has already been answered or has expired", node=name)
+        raise ApprovalUnknown(f"run {self.head.run_id!r} does not ask {name!r} now; {hint}", node=name)
+
+    def _fit(self, node: int, value: Any) -> Any:
+        spec = self._program.graph.nodes[node]
+        try:
+            return codec_for(spec.answer).dump(value, spec.name)
+        except (ValueError, TypeError) as error:
+            raise AnswerInvalid(
+                f"the answer to {spec.name!r} does not fit {getattr(spec.answer, '__name__', spec.answer)}: {error}; "
+                "the question stays open, correct it and send it again",
+                node=spec.name,
+            ) from error
+
+    def _deliver(self, key: tuple[int, int], answer: Answer) -> None:
+        inst = self._execution.instances.get(key)
+        if inst is None or key not in self._execution.pending:
+            answer.told(AnswerLate("another answer, or the deadline, was first"))
+            return
+        inst.answers.append(answer)
+        # Filed like an outcome, before what is overdue: nobody is punished for a loop that was busy.
+        self._engine.host.deliver(inst, inst.token, answer)
+
+    def cancel(self, *, by: str = "", why: str = "") -> None:
+        """Stop it; what is recorded stays, and it can be resumed."""
+
+        def stop() -> None:
+            self._engine.host.stamp()
+            self._execution.cancel(by, why)
+
+        self._engine.call(stop)
+
+
+def _tell(future: Future[None], error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+def _stopped(run_id: str, error: BaseException) -> RunError:
+    stopped = RunError(f"run {run_id!r} stopped: {error}", run_id=run_id)
+    stopped.__cause__ = error
+    return stopped
+
+
+def start(program: Program, value: Any, *, store: RunStore, durability: str, deps: object) -> LiveRun:
+    """Begin a run; returns when its admission is durable.
+
+    Parameters
+    ----------
+    program : Program
+    value : object
+        The input's JSON.
+    store : RunStore
+    durability : {"strict", "group", "memory"}
+    deps : object
+        Handed to steps; never recorded.
+
+    Raises
+    ------
+    DefinitionError
+        For an unknown durability.
+    StoreWriteError
+        If the store cannot take it; nothing has run then.
+    """
+    if durability not in DURABILITY:
+        raise DefinitionError(f"durability={durability!r}: use one of {', '.join(DURABILITY)}")
+    head = Head(
+        fresh_run_id(),
+        program.graph.name,
+        started=wall_micro(),
+        durability=durability,
+        fingerprints=fingerprints(program.graph),
+    )
+    run = LiveRun(head, program, store.admit(head), deps, [])
+    _launch(run, lambda admitted: run.begin(value, admitted))
+    return run
+
+
+def resume(program: Program, run_id: str, *, store: RunStore, deps: object, on_change: str) -> LiveRun | None:
+    """Go on with a run from its log; returns when that is durable, or None when the run is already done.
+
+    Raises
+    ------
+    RunUnknown
+        If the store has no such run.
+    RunHeld
+        If this process is executing it.
+    DefinitionChanged
+        If the workflow is not the recorded one and `on_change` is "error".
+    ReplayMismatch
+        If the workflow wants something else than the log holds.
+    """
+    if on_change not in ("error", "keep"):
+        raise DefinitionError(f"on_change={on_change!r}: use 'error' or 'keep'")
+    if run_id in _LIVE:
+        raise RunHeld(f"run {run_id!r} is being executed by this process; watch it by store.run({run_id!r})", run_id=run_id)
+    head, events = store.head(run_id), store.events(run_id)
+    if head.workflow != program.graph.name:
+        raise DefinitionError(f"run {run_id!r} is of workflow {head.workflow!r}, not {program.graph.name!r}")
+    if events and events[-1].kind == "run_ended":
+        return None
+    if on_change == "error":
+        check_unchanged(head.fingerprints, program.graph)
+    run = LiveRun(head, program, store.journal(head), deps, events)
+    _launch(run, run.go_on)
+    return run
+
+
+def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
+    admitted: Future[None] = Future()
+    _LIVE[run.head.run_id] = run
+    engine = engine_thread()
+    try:
+        if engine.on_it():
+            begin(admitted)
+        else:
+            engine.submit(lambda: begin(admitted)).result()
+            admitted.result()
+    except BaseException:
+        _LIVE.pop(run.head.run_id, None)
+        raise

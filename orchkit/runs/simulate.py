@@ -1,0 +1,128 @@
+"""Simulated runs: the same engine on a bare heap, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchkit.clock.bare import BareHost
+from orchkit.clock.dice import base_of
+from orchkit.clock.ids import derived_run_id
+from orchkit.clock.kernel import Kernel
+from orchkit.engine.execution import Execution, MemoryJournal
+from orchkit.engine.program import Program
+from orchkit.errors import DefinitionError, RunCrashed, RunError
+from orchkit.model.events import Event
+from orchkit.model.graph import Graph
+from orchkit.model.records import Head
+from orchkit.runs.handle import PastRun, failing_key, run_error
+from orchkit.sim.world import World
+
+__all__ = ["continue_virtual", "dump_input", "prepare", "simulate"]
+
+_JOURNAL = MemoryJournal()
+
+
+def prepare(graph: Graph, world: World, faults: Any = None) -> Program:
+    """Make a program of a graph in a world, once for any number of trials.
+
+    Raises
+    ------
+    SimulationError
+        If something real could happen by accident, or a name fits nothing.
+    """
+    return Program(graph, world.fit_to(graph), faults)
+
+
+def dump_input(program: Program, value: Any) -> Any:
+    """Check a workflow's input and give its JSON.
+
+    Raises
+    ------
+    DefinitionError
+        If it does not fit ``Workflow(input=)``.
+    """
+    try:
+        return program.input_codec.dump(value, "input")
+    except ValueError as error:
+        name = getattr(program.graph.input_type, "__name__", program.graph.input_type)
+        raise DefinitionError(f"the input does not fit workflow {program.graph.name!r} ({name}): {error}") from error
+
+
+def simulate(program: Program, value: Any, *, seed: int = 0, case: int | str = 0, survive: bool = False) -> PastRun:
+    """Run a program once in virtual time.
+
+    Parameters
+    ----------
+    program : Program
+        From `prepare`.
+    value : object
+        The input's JSON, from `dump_input`.
+    seed : int
+    case : int or str
+        Which input this is, so that equal inputs of one sweep have their own luck.
+    survive : bool
+        Whether an injected crash is followed by a resume from the log, which costs no time; otherwise nothing
+        survives it.
+
+    Returns
+    -------
+    PastRun
+        Finished; its `outcome` holds the result or the error.
+
+    Raises
+    ------
+    SimulationError
+        If the world does not fit what the run comes to.
+    """
+    world = program.world
+    name = world.name if world is not None else ""
+    run_id = derived_run_id(program.graph.name, seed, case, name)
+    head = Head(run_id, program.graph.name, "virtual", seed, durability="memory")
+    dice = base_of(seed, case, name)
+    execution = _drive(program, run_id, dice, (), value)
+    if isinstance(execution.error, RunCrashed) and survive:
+        execution = continue_virtual(program, run_id, dice, execution.events)
+    return PastRun(head, execution.events, program, error=_error_of(execution))
+
+
+def continue_virtual(program: Program, run_id: str, dice: int, events: Sequence[Event]) -> Execution:
+    """Go on from any prefix of a virtual run's log, in no time."""
+    return _drive(program, run_id, dice, events, None)
+
+
+def _drive(program: Program, run_id: str, dice: int, events: Sequence[Event], value: Any) -> Execution:
+    kernel = Kernel()
+    host = BareHost(kernel)
+    execution = Execution(program, kernel, host, _JOURNAL, run_id=run_id, dice_base=dice, events=events)
+    if execution.state.status not in ("new", "running"):
+        return execution
+    try:
+        if events:
+            execution.redrive()
+        else:
+            execution.start(value)
+            execution.advance()
+    except BaseException as error:
+        execution.abort(error)
+    host.run()
+    if execution.error is None:
+        try:
+            execution.raise_if_stuck()
+        except RunError as error:
+            execution.abort(error)
+    if execution.error is not None and not isinstance(execution.error, RunError):
+        raise execution.error
+    return execution
+
+
+def _error_of(execution: Execution) -> BaseException | None:
+    if execution.error is not None:
+        return execution.error
+    if execution.state.status in ("completed", "degraded"):
+        return None
+    error = run_error(execution.run_id, execution.events, execution.program)
+    key = failing_key(execution.program, execution.events)
+    if key is not None:
+        error.__cause__ = execution.causes.get(key)
+    return error
