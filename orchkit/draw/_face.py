@@ -59,7 +59,7 @@ def fact(shape: Shape, *, plan: bool, room: float) -> str:
     """Return the line under the name: the kind in a definition, else state and badge as far as they fit.
 
     The sign says the state as well, so a badge may push out the word; a completed node with a badge needs
-    none.
+    none.  Of a badge with several facts, whole facts are left out, the last first.
     """
     if plan:
         kind = "" if shape.kind == clean(shape.name) else shape.kind
@@ -68,4 +68,9 @@ def fact(shape: Shape, *, plan: bool, room: float) -> str:
     if not badge:
         return shape.status
     both = f"{shape.status} · {badge}"
-    return fit(badge, room, SMALL) if shape.status == "completed" or width(both, SMALL) > room else both
+    if shape.status != "completed" and width(both, SMALL) <= room:
+        return both
+    facts = badge.split(" · ")
+    while len(facts) > 1 and width(" · ".join(facts), SMALL) > room:
+        facts.pop()
+    return fit(" · ".join(facts), room, SMALL)

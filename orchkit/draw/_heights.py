@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from math import floor
 
 from orchkit.draw._net import Net
 
 # Free height between two neighbours of a column: boxes, a box and a line, two lines.
-_BOX_BOX, _BOX_BOX_CROWDED, _BOX_LINE, _LINE_LINE = 26, 16, 18, 14
+_BOX_BOX, _BOX_BOX_CROWDED, _BOX_LINE, _LINE_LINE = 26, 16, 18, 16
 _CROWD = 10
 _MANY = 600
 
@@ -45,9 +44,8 @@ def middles(net: Net, heights: Sequence[int]) -> list[int]:
     result = [0] * len(y)
     for layer, offset in columns:
         for point, rest in zip(layer, offset, strict=True):
-            # Rounded without the offset, order and distances stay right; halves must not go to the even
-            # side, or two points on one straight line part.
-            result[point] = floor(y[point] - rest + 0.5 + 1e-6) + rest
+            # Rounded without the offset: so order and distances stay right.
+            result[point] = round(y[point] - rest) + rest
     _straighten(net, columns, result)
     return result
 

@@ -141,13 +141,15 @@ class _Labels:
     taken: dict[int, list[tuple[Point, int, str]]] = field(default_factory=dict)
 
     def place(self, arrow: Arrow, points: Sequence[Point]) -> Point | None:
-        """Return the middle of a label, on the curve that leaves the source."""
+        """Return the middle of a label, on the curve that leaves the source or the level line behind it."""
         text = label_text(arrow)
         if not text:
             return None
         half = label_width(arrow) // 2 + 3
         others = self.taken.setdefault(points[0][0], [])
         places = [_on_curve(points[0], points[1], step) for step in _LABEL_STEPS]
+        if len(points) > 2:  # level lines are further apart than labels are high: here is always room
+            places.append((points[1][0] + half, points[1][1]))
         if any(spot == places[0] and label == text for spot, _, label in others):
             return None  # a trunk is shared, and so is its label
         free = [spot for spot in places if all(_apart(spot, other, half + room) for other, room, _ in others)]

@@ -8,7 +8,6 @@ variable, because some converters (to PDF, for example) do not know variables.
 
 LIGHT = {
     "bg": "#ffffff",
-    "panel": "#fafafa",
     "line": "#d5d9df",
     "faint": "#eceff2",
     "ink": "#1f2328",
@@ -23,7 +22,6 @@ LIGHT = {
 }
 DARK = {
     "bg": "#111417",
-    "panel": "#171b1f",
     "line": "#333b43",
     "faint": "#252c33",
     "ink": "#e4e8ec",

@@ -306,20 +306,19 @@ class Execution:
         assert over is not None
         value = self.state.value(over)
         if not isinstance(value, list):
-            self.record(
-                Event(
-                    self.t(),
-                    "settled",
-                    seat.node.name,
-                    status="failed",
-                    error=f"TypeError: map {seat.node.name!r} goes over {over!r}, which gave a {type(value).__name__}; "
-                    "it needs a list",
-                )
-            )
-            self.stop("failed")
+            self._no_list(seat, over, value)
             return
         degraded = self.state.maps[node].degraded if node in self.state.maps else False
         self.record(Event(self.t(), "settled", seat.node.name, status="degraded" if degraded else "completed"))
+
+    def _no_list(self, seat: Seat, over: str, value: Any) -> None:
+        name = seat.node.name
+        error = f"TypeError: map {name!r} goes over {over!r}, which gave a {type(value).__name__}; it needs a list"
+        if seat.node.on_error == "skip":
+            self.record(Event(self.t(), "skipped", name, status="error", error=error))
+        else:
+            self.record(Event(self.t(), "settled", name, status="failed", error=error))
+            self.stop("failed")
 
     def settle(self, inst: Instance, outcome: Outcome) -> None:
         """Record what an instance came to, and go on."""

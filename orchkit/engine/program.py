@@ -99,7 +99,7 @@ class Program:
             return (site.dump(option, node.name),)
         path = f"{node.name}{FALLBACK}{option_name(option)}"
         function = describe(option, what=f"fallback of {node.name!r}")
-        known = {dep.source for dep in node.deps} | ({"item"} if node.kind == "map" else set())
+        known = {"input"} | {dep.source for dep in node.deps}
         for param in function.params:
             if param.source not in known:
                 raise DefinitionError(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
+import typing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -133,22 +135,22 @@ class Graph:
     @cached_property
     def _combinations(self) -> tuple[frozenset[int], ...]:
         # Every way the routes can go, with what then runs if nothing fails; empty when there are too many ways.
-        routes = [i for i, targets in enumerate(self.targets) if targets]
-        ways = 1
-        for i in routes:
-            ways *= len(self.targets[i])
-        if ways > _MAX_COMBINATIONS:
+        choices = {i: _choices(node, self.targets[i]) for i, node in enumerate(self.nodes) if node.targets}
+        if math.prod(map(len, choices.values())) > _MAX_COMBINATIONS:
             return ()
-        picks = itertools.product(*(self.targets[i] for i in routes))
-        return tuple({self._live(dict(zip(routes, pick, strict=True))) for pick in picks})
+        ways = itertools.product(*choices.values())
+        return tuple({self._live(dict(zip(choices, picks, strict=True))) for picks in ways})
 
-    def _live(self, picks: dict[int, int]) -> frozenset[int]:
+    def _live(self, picks: dict[int, tuple[int, ...]]) -> frozenset[int]:
         live: set[int] = set()
+
+        def there(source: str) -> bool:
+            return source == "input" or self.index[source] in live
+
         for j, node in enumerate(self.nodes):
-            picked = not self.routes[j] or any(picks[i] == j for i in picks if i in live)
-            required = all(dep.source == "input" or self.index[dep.source] in live for dep in node.deps if dep.required)
-            some = not node.deps or any(dep.source == "input" or self.index[dep.source] in live for dep in node.deps)
-            if picked and required and some:
+            picked = not self.routes[j] or any(j in picks[i] for i in picks if i in live)
+            required = all(there(dep.source) for dep in node.deps if dep.required)
+            if picked and required and (not node.deps or any(there(dep.source) for dep in node.deps)):
                 live.add(j)
         return frozenset(live)
 
@@ -163,6 +165,13 @@ class Graph:
         """Whether no two sinks can both run, so that the one that did is the result."""
         sinks = set(self.sinks)
         return bool(self._combinations) and all(len(sinks & live) <= 1 for live in self._combinations)
+
+
+def _choices(node: Node, targets: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Give the ways a route can go: one target if it says that it returns a str, else any of them or all."""
+    returns = None if node.function is None else node.function.returns
+    one = returns is str or typing.get_origin(returns) is typing.Literal
+    return [(target,) for target in targets] + ([] if one else [targets])
 
 
 def _graph_error(name: str, problems: Sequence[str]) -> GraphError:
