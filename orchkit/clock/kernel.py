@@ -18,7 +18,18 @@ from collections.abc import Callable, Coroutine, Generator
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
-__all__ = ["OUTCOME", "SIGNAL", "TIMER", "Cancelled", "Fibre", "ForeignAwait", "Host", "Kernel", "micro", "suspend"]
+__all__ = [
+    "OUTCOME",
+    "SIGNAL",
+    "TIMER",
+    "Cancelled",
+    "Fibre",
+    "ForeignAwait",
+    "Host",
+    "Kernel",
+    "micro",
+    "suspend",
+]
 
 OUTCOME, SIGNAL, TIMER = 0, 1, 2
 """Ranks at one instant: an attempt ended, a person spoke, a time came."""
@@ -183,4 +194,3 @@ class Kernel:
         # no cycle (fibre, frame, fibre) is left for the collector.
         fibre.token += 1
         fibre.coro = None
-

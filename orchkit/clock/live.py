@@ -81,14 +81,13 @@ class LiveHost:
             self._pumping = False
 
     def _set_timer(self, due: int | None, now: int) -> None:
+        # A timer that is set too early only looks again; one a step that never fires would cost more than the step.
+        if due is None or (self._timer is not None and self._timer_due <= due):
+            return
         if self._timer is not None:
-            if due == self._timer_due:
-                return
             self._timer.cancel()
-            self._timer = None
-        if due is not None:
-            self._timer_due = due
-            self._timer = self.loop.call_later((due - now) / 1e6, self._timer_fired)
+        self._timer_due = due
+        self._timer = self.loop.call_later((due - now) / 1e6, self._timer_fired)
 
     def _timer_fired(self) -> None:
         self._timer = None
@@ -125,13 +124,36 @@ class LiveHost:
         """Resume a fibre with what has happened, before whatever is overdue; on the loop only."""
         if fibre.token != token:
             return
-        now, due = self.time(), self.kernel.next_due()
-        self.kernel.arm(fibre, now if due is None else min(due, now), OUTCOME, value)
-        self.pump()
+        kernel = self.kernel
+        now, due = self.time(), kernel.next_due()
+        if self._pumping or (due is not None and due <= now):
+            kernel.arm(fibre, now if due is None else min(due, now), OUTCOME, value)
+            self.pump()
+            return
+        # Nothing is due before it, so it need not queue.
+        self._pumping = True
+        try:
+            if now > kernel.now:
+                kernel.now = now
+            kernel.resume(fibre, value)
+        finally:
+            self._pumping = False
+        self._after(now)
+
+    def _after(self, now: int) -> None:
+        due = self.kernel.next_due()
+        if due is not None and due <= now:
+            self.pump()
+        else:
+            self._set_timer(due, now)
 
     def post(self, fibre: Fibre, token: int, value: Any) -> None:
-        """Resume a fibre from any thread."""
-        self.loop.call_soon_threadsafe(self.deliver, fibre, token, value)
+        """Resume a fibre from any thread; once the loop is closed, at the exit of Python, nobody is left to resume."""
+        try:
+            self.loop.call_soon_threadsafe(self.deliver, fibre, token, value)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
 
     async def sleep(self, seconds: float) -> None:
         """Sleep by the wall."""
@@ -144,7 +166,9 @@ class LiveHost:
         """
         future: asyncio.Future[Any] = self.loop.create_future()
         call = partial(contextvars.copy_context().run, fn, **kwargs)
-        threading.Thread(target=_call_into, args=(self.loop, future, call), daemon=True, name="orchkit-step").start()
+        threading.Thread(
+            target=_call_into, args=(self.loop, future, call), daemon=True, name="orchkit-step"
+        ).start()
         return await future
 
 

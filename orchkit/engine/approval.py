@@ -77,5 +77,3 @@ def _arm(seat: Seat, inst: Instance, asked: Event, timeout: int) -> None:
     if draw.latency is not None:
         value = seat.site.dump(draw.value, seat.node.name)
         ex.kernel.arm(inst, begin + draw.latency, SIGNAL, Outcome("answered", value, by=draw.by))
-
-

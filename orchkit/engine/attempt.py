@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, Fibre, ForeignAwait, suspend
@@ -51,9 +51,9 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
     ex = inst.execution
     key = effect_key(site.path, inst.item) if site.node.effect else ""
     started = ex.emit(inst, Event(ex.t(), "started", site.path, inst.item, 1, leg, n, key=key))
-    strike = _strike(inst, site, leg, n, started)
+    strike = _NO_STRIKE if site.faults is None else _strike(inst, site, leg, n, started)
     try:
-        if ex.has_record_of(inst, site.path, leg, n):
+        if inst.records and ex.has_record_of(inst, site.path, leg, n):
             outcome = await suspend()
         else:
             if site.model is not None or strike.error is not None or strike.hang:
@@ -69,7 +69,9 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
                 outcome = await _delay(inst, site, started, strike, outcome)
     except Cancelled:
         _stop_body(inst)
-        ex.emit(inst, Event(ex.t(), "cancelled", site.path, inst.item, 1, leg, n, dur=ex.t() - started.t, key=key))
+        ex.emit(
+            inst, Event(ex.t(), "cancelled", site.path, inst.item, 1, leg, n, dur=ex.t() - started.t, key=key)
+        )
         raise
     if outcome is None:
         _stop_body(inst)
@@ -82,16 +84,17 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
 
 
 def _strike(inst: Instance, site: Site, leg: int, n: int, started: Event) -> Strike:
-    if site.faults is None:
-        return _NO_STRIKE
     ex = inst.execution
+    assert site.faults is not None
     strike = site.faults.strike(ex.dice_at(site, inst.item, leg, n), n)
     if strike is None:
         return _NO_STRIKE
     for fault, kind, severity in strike.records:
         ex.emit(
             inst,
-            Event(started.t, "injected", site.path, inst.item, 1, leg, n, status=kind, body=[fault, severity]),
+            Event(
+                started.t, "injected", site.path, inst.item, 1, leg, n, status=kind, body=[fault, severity]
+            ),
         )
     return strike
 
@@ -138,11 +141,15 @@ def _begin(inst: Instance, site: Site, leg: int, n: int, error: Failure | None) 
     due = None if site.timeout is None else ex.kernel.now + site.timeout
     if due is not None:
         ex.kernel.arm(inst, due, TIMER)
-    ctx = Context(ex, site.path, inst.item, leg, n, None if due is None else due - ex.base)
+    ctx = None
+    if site.function is not None and site.function.wants_ctx:
+        ctx = Context(ex, site.path, inst.item, leg, n, None if due is None else due - ex.base)
     inst.handle = ex.host.begin(inst, _body(inst, site, ctx, error))
 
 
-def _body(inst: Instance, site: Site, ctx: Context, error: Failure | None) -> Callable[[], Coroutine[Any, Any, Outcome]]:
+def _body(
+    inst: Instance, site: Site, ctx: Context | None, error: Failure | None
+) -> Callable[[], Coroutine[Any, Any, Outcome]]:
     ex = inst.execution
     fibre: Fibre = inst
     token = inst.token
@@ -154,8 +161,8 @@ def _body(inst: Instance, site: Site, ctx: Context, error: Failure | None) -> Ca
             inst.cause = misfit
             return Outcome("error", failure=Failure(type(misfit).__name__, _first_lines(misfit)))
         try:
-            value = await _call(ex, site, arguments)
-            return Outcome("completed", site.dump(value, site.path), cost=ctx.cost, tokens=ctx.tokens)
+            value = site.dump(await _call(ex, site, arguments), site.path)
+            return _billed(ctx, "completed", value)
         except (Cancelled, GeneratorExit):
             raise
         except ForeignAwait as foreign:
@@ -169,21 +176,34 @@ def _body(inst: Instance, site: Site, ctx: Context, error: Failure | None) -> Ca
             # Everything else is a failed attempt, SystemExit and a CancelledError of the body's own included.
             if fibre.token == token:
                 inst.cause = caught
-            return Outcome("error", failure=failure_of(caught, site), cost=ctx.cost, tokens=ctx.tokens)
+            return _billed(ctx, "error", failure=failure_of(caught, site))
 
     return body
 
 
-async def _call(ex: Execution, site: Site, arguments: dict[str, Any]) -> Any:
-    assert site.function is not None
-    if site.function.is_async:
-        return await site.function.fn(**arguments)
+def _billed(ctx: Context | None, status: str, value: Any = None, failure: Failure | None = None) -> Outcome:
+    cost, tokens = (0.0, 0) if ctx is None else (ctx.cost, ctx.tokens)
+    return Outcome(status, value, failure, cost=cost, tokens=tokens)
+
+
+def _call(ex: Execution, site: Site, arguments: dict[str, Any]) -> Awaitable[Any]:
+    function = site.function
+    assert function is not None
+    if function.is_async:
+        called: Awaitable[Any] = function.fn(**arguments)
+        return called
     if site.inline:
-        return site.function.fn(**arguments)
-    return await ex.host.call_sync(site.function.fn, arguments)
+        return _at_once(function.fn, arguments)
+    return ex.host.call_sync(function.fn, arguments)
 
 
-async def _delay(inst: Instance, site: Site, started: Event, strike: Strike, outcome: Outcome) -> Outcome | None:
+async def _at_once(fn: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    return fn(**arguments)
+
+
+async def _delay(
+    inst: Instance, site: Site, started: Event, strike: Strike, outcome: Outcome
+) -> Outcome | None:
     # A slow fault on a real body: hold its answer back for as long as a slower body would have taken.
     ex = inst.execution
     took = ex.kernel.now - ex.base - started.t
@@ -205,7 +225,9 @@ def _stop_body(inst: Instance) -> None:
 def _timed_out(inst: Instance, site: Site) -> Outcome:
     assert site.timeout is not None
     error = AttemptTimeout(
-        f"an attempt of {site.path!r} took longer than {site.timeout / 1e6:g} s", node=site.path, run_id=inst.execution.run_id
+        f"an attempt of {site.path!r} took longer than {site.timeout / 1e6:g} s",
+        node=site.path,
+        run_id=inst.execution.run_id,
     )
     inst.cause = error
     return Outcome("timeout", failure=failure_of(error, site))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchkit.errors import DefinitionError
 
 if TYPE_CHECKING:
-    import random
+    import random  # noqa: TID251 - a name for the type checker; the generator is made by the dice
 
     from orchkit.engine.execution import Execution
 
@@ -42,7 +42,9 @@ class Context:
     'good morning at 30 s'
     """
 
-    def __init__(self, execution: Execution, node: str, item: int, leg: int, attempt: int, due: int | None) -> None:
+    def __init__(
+        self, execution: Execution, node: str, item: int, leg: int, attempt: int, due: int | None
+    ) -> None:
         self._execution = execution
         self._due = due
         self.run_id = execution.run_id

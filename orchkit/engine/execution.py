@@ -15,7 +15,7 @@ from orchkit.engine.pipeline import pipeline
 from orchkit.engine.plan import plan
 from orchkit.engine.program import Program, Seat, Site
 from orchkit.errors import AnswerLate, ReplayMismatch, RunCrashed, RunStuck
-from orchkit.model.events import Event
+from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.protocols import Failure, Journal, Outcome
 from orchkit.model.state import COMPLETED, DEGRADED, RunState, apply, fold, node_of, result_of
 
@@ -153,7 +153,8 @@ class Execution:
 
     def t(self) -> int:
         """Give the time for the next event: the kernel's, and never before the last event's."""
-        return max(self.kernel.now - self.base, self.state.last_t)
+        now, last = self.kernel.now - self.base, self.state.last_t
+        return now if now > last else last
 
     def dice_at(self, site: Site, item: int, leg: int, n: int) -> Stream:
         """Give the luck of one attempt at a site."""
@@ -208,10 +209,10 @@ class Execution:
 
     def has_record_of(self, inst: Instance, path: str, leg: int, n: int) -> bool:
         """Say whether the log that is fed back knows how this attempt ended."""
-        return bool(inst.records) and any(
+        return any(
             record.attempt == n and record.leg == leg and record.node == path
             for record in inst.records or ()
-            if record.kind in ("completed", "failed", "cancelled")
+            if record.kind in ATTEMPT_ENDS
         )
 
     def has_answer(self, inst: Instance) -> bool:
@@ -260,7 +261,8 @@ class Execution:
             value = state.value(over)[inst.item]
             arguments["item"] = value if site.item is None else site.item.load(value)
         if function is not None:
-            arguments.update(function.consts)
+            if function.consts:
+                arguments.update(function.consts)
             if function.wants_ctx and ctx is not None:
                 arguments["ctx"] = ctx
             if function.wants_error:
@@ -279,7 +281,8 @@ class Execution:
             return
         self._advancing = True
         try:
-            while self.error is None and (action := plan(self.state)) is not None:
+            ready = self.state.ready
+            while ready and self.error is None and (action := plan(self.state)) is not None:
                 seat = self.program.seats[action.node]
                 if action.verb == "skip":
                     self.record(Event(self.t(), "skipped", seat.node.name))
@@ -291,7 +294,8 @@ class Execution:
             self.abort(error)
         finally:
             self._advancing = False
-        self._maybe_end()
+        if not self.instances and not self.state.left:
+            self._maybe_end()
 
     def _launch(self, seat: Seat, node: int, item: int) -> Instance:
         inst = self.instances[node, item] = Instance(self, node, item)
@@ -309,7 +313,9 @@ class Execution:
             self._no_list(seat, over, value)
             return
         degraded = self.state.maps[node].degraded if node in self.state.maps else False
-        self.record(Event(self.t(), "settled", seat.node.name, status="degraded" if degraded else "completed"))
+        self.record(
+            Event(self.t(), "settled", seat.node.name, status="degraded" if degraded else "completed")
+        )
 
     def _no_list(self, seat: Seat, over: str, value: Any) -> None:
         name = seat.node.name
@@ -343,7 +349,9 @@ class Execution:
         else:
             if inst.cause is not None:
                 self.causes[inst.node, inst.item] = inst.cause
-            self.emit(inst, Event(self.t(), "settled", name, inst.item, status="failed", error=str(outcome.failure)))
+            self.emit(
+                inst, Event(self.t(), "settled", name, inst.item, status="failed", error=str(outcome.failure))
+            )
             self.stop("failed")
 
     def stop(self, status: str) -> None:
@@ -371,9 +379,8 @@ class Execution:
             self.abort(error)
 
     def _maybe_end(self) -> None:
-        if self._over or self.driving or self.error is not None or self.instances or self.state.left:
-            return
-        self._end("degraded" if self.state.degraded else "completed")
+        if not self._over and self.error is None:
+            self._end("degraded" if self.state.degraded else "completed")
 
     def _end(self, status: str) -> None:
         if status == "degraded" and not any(
@@ -469,7 +476,8 @@ class Execution:
                 self.instances[key] = inst = Instance(self, *key)
                 inst.records = deque(opened.events)
             for event in sorted(
-                (event for opened in self.state.open.values() for event in opened.events), key=self._positions()
+                (event for opened in self.state.open.values() for event in opened.events),
+                key=self._positions(),
             ):
                 self._feed(event)
         finally:

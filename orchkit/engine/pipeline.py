@@ -6,7 +6,8 @@ that joins later finds its place in this one function, and nowhere else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from orchkit.engine.approval import asking
 from orchkit.engine.attempt import attempt
@@ -22,23 +23,30 @@ if TYPE_CHECKING:
 __all__ = ["pipeline"]
 
 
-async def pipeline(seat: Seat, inst: Instance) -> Outcome:
-    """Run one instance to its outcome."""
+def pipeline(seat: Seat, inst: Instance) -> Coroutine[Any, Any, Outcome]:
+    """Give the coroutine that brings one instance to its outcome, with only the layers that its node has."""
     if seat.node.kind == "approval":
-        return await asking(seat, inst)
+        return asking(seat, inst)
+    if seat.node.kind == "route":
+        return _picking(seat, inst)
+    return _protected(seat, inst)
+
+
+def _protected(seat: Seat, inst: Instance) -> Coroutine[Any, Any, Outcome]:
     if seat.fallbacks:
-        outcome = await falling_back(seat, inst, 0, lambda: _guarded(seat, inst, 0))
-    else:
-        outcome = await _guarded(seat, inst, 0)
-    if seat.node.kind == "route" and outcome.failure is None:
+        return falling_back(seat, inst, 0, lambda: _retried(seat, inst, 0))
+    return _retried(seat, inst, 0)
+
+
+def _retried(seat: Seat, inst: Instance, leg: int) -> Coroutine[Any, Any, Outcome]:
+    retry = seat.site.retry
+    return attempt(inst, seat.site, leg, 1) if retry is None else retrying(retry, inst, seat.site, leg)
+
+
+async def _picking(seat: Seat, inst: Instance) -> Outcome:
+    outcome = await _protected(seat, inst)
+    if outcome.failure is None:
         ex = inst.execution
         picks = outcome.value if isinstance(outcome.value, list) else [outcome.value]
         ex.emit(inst, Event(ex.t(), "picked", seat.node.name, inst.item, body=picks))
     return outcome
-
-
-async def _guarded(seat: Seat, inst: Instance, leg: int) -> Outcome:
-    retry = seat.site.retry
-    if retry is not None:
-        return await retrying(retry, inst, seat.site, leg)
-    return await attempt(inst, seat.site, leg, 1)

@@ -113,7 +113,9 @@ class Faults:
     def __init__(self, *faults: Fault) -> None:
         for fault in faults:
             if not isinstance(fault, Fault):
-                raise DefinitionError(f"Faults({fault!r}): use ok.faults.fail(...), .slow(...), .hang(...), .crash(...)")
+                raise DefinitionError(
+                    f"Faults({fault!r}): use ok.faults.fail(...), .slow(...), .hang(...), .crash(...)"
+                )
         crashes = [fault for fault in faults if fault.kind == "crash"]
         if len(crashes) > 1:
             raise DefinitionError("Faults: one crash a plan; a run that is gone cannot crash again")
@@ -127,7 +129,9 @@ class Faults:
     def targets(self, path: str, tags: Sequence[str], provider: str | None) -> Faults | None:
         """Give the plan narrowed to what can hit this node; each fault keeps its number, and so its luck."""
         hitting = tuple(
-            (name, i, fault) for name, i, fault in self._numbered if fault.kind != "crash" and fault.hits(path, tags, provider)
+            (name, i, fault)
+            for name, i, fault in self._numbered
+            if fault.kind != "crash" and fault.hits(path, tags, provider)
         )
         if not hitting:
             return None

@@ -47,8 +47,9 @@ class Store:
         self._kept = kept
 
     def runs(self) -> pd.DataFrame:
-        """List all runs, a row each: run, workflow, mode, seed, started (UTC), durability, status, t, events, cost, tokens.
+        """List all runs, a row each.
 
+        Columns: run, workflow, mode, seed, started (UTC), durability, status, t (s), events, cost (USD), tokens.
         A status of "open" means that the log has no end: the run is going on, or was cut off.
         """
         frame: pd.DataFrame = self._kept.frame("select * from run")
@@ -59,7 +60,7 @@ class Store:
         return event_frame(self._kept.head(run_id), self._kept.events(run_id))
 
     def pending(self) -> pd.DataFrame:
-        """List the questions without an answer in runs without an end, a row each: run, node, item, asked (s), shown."""
+        """List the open questions of runs without an end, a row each: run, node, item, asked (s), shown (JSON)."""
         frame: pd.DataFrame = self._kept.frame(
             """select a.run, a.node, a.item, a.asked, a.shown from approval a join run r using (run)
                where a.status = 'asked' and r.status = 'open'"""
@@ -167,6 +168,13 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         If another process has it open.
     StoreUnreadable
         If it is no store, damaged, or newer than this orchkit.
+
+    Examples
+    --------
+    >>> import tempfile, orchkit as ok
+    >>> with tempfile.TemporaryDirectory() as folder, ok.open(f"{folder}/lab.duckdb") as store:
+    ...     print(store, len(store.runs()))
+    Store('lab.duckdb') 0
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise DefinitionError(f"ok.open({path!r}): give the path of a file, such as 'lab.duckdb'")
@@ -190,5 +198,3 @@ def store_for(store: Any, *, memory: bool) -> RunStore:
     if isinstance(store, Store):
         return store._kept
     return open_store(store)._kept
-
-

@@ -88,7 +88,7 @@ class Workflow:
         tags: Iterable[str] = (),
         version: str | None = None,
     ) -> Callable[[F], F]: ...
-    def step(self, fn: Any = None, /, **options: Any) -> Any:
+    def step(self, fn: Any = None, /, **options: Any) -> Any:  # type: ignore[misc]  # the second overload has no fn
         """Add a unit of work; its parameters name where their values come from.
 
         Parameters

@@ -16,6 +16,7 @@ from orchkit.errors import CodecError, DefinitionError
 __all__ = ["ANY", "Codec", "codec_for", "plain"]
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+_NO_NAN: Final = "JSON has no NaN and no infinity; use None"
 _SIMPLE: Final = (str, int, float, bool, type(None))
 
 
@@ -63,15 +64,19 @@ def plain(value: Any, path: str = "", node: str = "") -> Any:
     if kind is int:
         if _INT_MIN <= value <= _INT_MAX:
             return value
-        raise _refusal(value, path, node, "an integer beyond 64 bits does not survive JSON; store it as a str")
+        raise _refusal(
+            value, path, node, "an integer beyond 64 bits does not survive JSON; store it as a str"
+        )
     if kind is float:
         if isfinite(value):
             return value
-        raise _refusal(value, path, node, "JSON has no NaN and no infinity; use None")
+        raise _refusal(value, path, node, _NO_NAN)
     if kind is list or kind is tuple:
         return [plain(element, f"{path}[{i}]", node) for i, element in enumerate(value)]
     if kind is dict:
-        return {_key(key, path, node): plain(element, f"{path}.{key}", node) for key, element in value.items()}
+        return {
+            _key(key, path, node): plain(element, f"{path}.{key}", node) for key, element in value.items()
+        }
     raise _refusal(
         value,
         path,
@@ -80,18 +85,35 @@ def plain(value: Any, path: str = "", node: str = "") -> Any:
     )
 
 
+def _refuse_infinite(value: Any, path: str, node: str) -> None:
+    kind = type(value)
+    if kind is float:
+        if not isfinite(value):
+            raise _refusal(value, path, node, _NO_NAN)
+    elif kind is dict:
+        for key, element in value.items():
+            _refuse_infinite(element, f"{path}.{key}", node)
+    elif kind is list or kind is tuple or kind is set or kind is frozenset:
+        for i, element in enumerate(value):
+            _refuse_infinite(element, f"{path}[{i}]", node)
+
+
 def _checked_text(value: str, path: str, node: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _refusal(value, path, node, "it has a lone surrogate; decode it with errors='replace'") from None
+        raise _refusal(
+            value, path, node, "it has a lone surrogate; decode it with errors='replace'"
+        ) from None
     return value
 
 
 def _key(key: Any, path: str, node: str) -> str:
     if type(key) is str:
         return key
-    raise _refusal(key, f"{path}.{key!r}", node, "keys of a JSON object are str; annotate the type or convert the keys")
+    raise _refusal(
+        key, f"{path}.{key!r}", node, "keys of a JSON object are str; annotate the type or convert the keys"
+    )
 
 
 def _refusal(value: Any, path: str, node: str, remedy: str) -> CodecError:
@@ -146,8 +168,10 @@ class Codec:
         def to_json(value: Any, node: str) -> Any:
             if simple and type(value) is annotation:
                 return plain(value, "", node)
-            # A second pass over the JSON form finds NaN and lone surrogates, which pydantic lets through.
-            return plain(dump(validate(value), mode="json"), "", node)
+            valid = validate(value)
+            # Pydantic lets NaN and lone surrogates through, and turns a NaN under `Any` into null without a word.
+            _refuse_infinite(dump(valid), "", node)
+            return plain(dump(valid, mode="json"), "", node)
 
         def from_json(value: Any) -> Any:
             if simple and type(value) is annotation:

@@ -70,12 +70,15 @@ class Graph:
         Per node, how many sources must settle, and how many routes name it.
     data : tuple of int
         Per node, how many data inputs it has, the workflow's input included.
+    fingerprints : dict
+        Per node, its code object and the digest that was made of it; kept by `orchkit.runs.fingerprint`.
     """
 
     def __init__(self, name: str, nodes: Iterable[Node], input_type: Any, output: str | None = None) -> None:
         self.name = name
         self.input_type = input_type
         self.output = output
+        self.fingerprints: dict[str, tuple[Any, str]] = {}
         given = tuple(nodes)
         problems = list(_problems(given, output))
         order, cycle = _topological(given)
@@ -88,7 +91,9 @@ class Graph:
         self._compile()
         never = [node.name for i, node in enumerate(self.nodes) if i not in self._ever_live]
         if never:
-            raise _graph_error(name, [f"{node!r} can never run: no choice of routes leads to it" for node in never])
+            raise _graph_error(
+                name, [f"{node!r} can never run: no choice of routes leads to it" for node in never]
+            )
 
     def _compile(self) -> None:
         nodes, index = self.nodes, self.index
@@ -210,7 +215,11 @@ def _problems(nodes: Sequence[Node], output: str | None) -> Iterator[str]:
 
 def _unknown(who: str, name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, [*names, *RESERVED], n=3)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(['input', *names])}"
+    hint = (
+        f"did you mean {' or '.join(map(repr, near))}?"
+        if near
+        else f"there are: {', '.join(['input', *names])}"
+    )
     return f"{who} {name!r}, which is no node: {hint}"
 
 

@@ -12,7 +12,9 @@ __all__ = ["Backoff", "Fallback", "Only", "Policy", "Retry", "Timeout", "backoff
 
 _PROGRAMMING = (TypeError, NameError, AttributeError, AssertionError, ImportError)
 _RETRIABLE_4XX = frozenset({408, 409, 429})
-_QUOTA_CODES = frozenset({"insufficient_quota", "quota_exceeded", "billing_hard_limit_reached", "spend_limit"})
+_QUOTA_CODES = frozenset(
+    {"insufficient_quota", "quota_exceeded", "billing_hard_limit_reached", "spend_limit"}
+)
 
 
 def transient(error: BaseException) -> bool:
@@ -125,7 +127,9 @@ def backoff(
     2.0
     """
     if not (base >= 0 and factor >= 1 and cap >= 0):
-        raise DefinitionError(f"backoff(base={base}, factor={factor}, cap={cap}): base and cap >= 0, factor >= 1")
+        raise DefinitionError(
+            f"backoff(base={base}, factor={factor}, cap={cap}): base and cap >= 0, factor >= 1"
+        )
     if jitter not in ("full", "equal", "sdk", None):
         raise DefinitionError(f"backoff(jitter={jitter!r}): use 'full', 'equal', 'sdk' or None")
     return Backoff(float(base), float(factor), float(cap), jitter)
@@ -163,7 +167,9 @@ class Retry:
 
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or isinstance(self.attempts, bool) or self.attempts < 1:
-            raise DefinitionError(f"Retry({self.attempts!r}): attempts counts the first; use a whole number >= 1")
+            raise DefinitionError(
+                f"Retry({self.attempts!r}): attempts counts the first; use a whole number >= 1"
+            )
         if not isinstance(self.wait, Backoff):
             raise DefinitionError(f"Retry(wait={self.wait!r}): use ok.backoff(base=..., factor=..., cap=...)")
 
@@ -203,7 +209,9 @@ class Timeout:
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds < float("inf"):
-            raise DefinitionError(f"Timeout({self.seconds!r}): use seconds above 0, or leave it out for no bound")
+            raise DefinitionError(
+                f"Timeout({self.seconds!r}): use seconds above 0, or leave it out for no bound"
+            )
 
     def __repr__(self) -> str:
         return f"Timeout({self.seconds:g})"

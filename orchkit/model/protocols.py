@@ -10,7 +10,18 @@ import msgspec
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 
-__all__ = ["Dice", "Draw", "Failure", "FaultPlan", "Journal", "Model", "Outcome", "RunStore", "Strike", "WorldModel"]
+__all__ = [
+    "Dice",
+    "Draw",
+    "Failure",
+    "FaultPlan",
+    "Journal",
+    "Model",
+    "Outcome",
+    "RunStore",
+    "Strike",
+    "WorldModel",
+]
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):

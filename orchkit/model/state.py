@@ -204,7 +204,9 @@ def _run_started(state: RunState, event: Event) -> None:
 
 
 def _opened(state: RunState, event: Event) -> Open:
-    node = node_of(state.graph, event.node)
+    node = state.graph.index.get(event.node)
+    if node is None:
+        node = node_of(state.graph, event.node)
     key = (node, event.item)
     instance = state.open.get(key)
     if instance is None:

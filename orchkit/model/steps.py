@@ -128,7 +128,22 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A function made a step outside any graph, to be handed to policies."""
+    """A function made a step outside any graph, to be handed to policies.
+
+    Parameters
+    ----------
+    fn : callable
+        Plain or async; it gets its inputs by name.
+
+    Examples
+    --------
+    >>> import orchkit as ok
+    >>> @ok.step
+    ... def canned(input: str) -> str:
+    ...     return f"We are looking into {input}."
+    >>> ok.Fallback(canned)
+    Fallback(canned)
+    """
 
     fn: Callable[..., Any]
     __name__: str = field(default="", init=False)
@@ -173,7 +188,9 @@ def describe(fn: Callable[..., Any], *, what: str) -> Function:
     flags = set()
     for parameter in inspect.signature(fn).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise DefinitionError(f"{what}: parameter {str(parameter)!r} has no name to be fed by; use named parameters")
+            raise DefinitionError(
+                f"{what}: parameter {str(parameter)!r} has no name to be fed by; use named parameters"
+            )
         annotation = hints.get(parameter.name, ANY)
         default = parameter.default
         if parameter.name in ("ctx", "error"):
@@ -186,7 +203,9 @@ def describe(fn: Callable[..., Any], *, what: str) -> Function:
             params.append(Param(parameter.name, default.name, annotation, True))
         else:
             required = default is parameter.empty
-            params.append(Param(parameter.name, parameter.name, annotation, required, None if required else default))
+            params.append(
+                Param(parameter.name, parameter.name, annotation, required, None if required else default)
+            )
     return Function(
         fn=fn,
         name=name,

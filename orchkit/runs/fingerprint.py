@@ -26,7 +26,17 @@ def fingerprints(graph: Graph) -> dict[str, str]:
     Comments, formatting, moved lines and kernel restarts do not change it; ``version=`` takes the code's place.
     What a step calls is not seen: give it a new ``version`` when that changes.
     """
-    return {node.name: _digest(_describe(node)) for node in graph.nodes}
+    return {node.name: _fingerprint(graph, node) for node in graph.nodes}
+
+
+def _fingerprint(graph: Graph, node: Node) -> str:
+    # Looked at anew each time a run starts, because autoreload swaps a function's code in place; made anew only
+    # when it did, because a sweep of live runs starts thousands.
+    code = None if node.function is None else getattr(node.function.fn, "__code__", None)
+    known = graph.fingerprints.get(node.name)
+    if known is None or known[0] is not code:
+        known = graph.fingerprints[node.name] = (code, _digest(_describe(node)))
+    return known[1]
 
 
 def check_unchanged(recorded: dict[str, str], graph: Graph) -> None:

@@ -49,7 +49,9 @@ class LiveRun:
     Every method may be called from any thread; the execution itself is touched on the engine's thread only.
     """
 
-    def __init__(self, head: Head, program: Program, journal: Journal, deps: object, events: list[Event]) -> None:
+    def __init__(
+        self, head: Head, program: Program, journal: Journal, deps: object, events: list[Event]
+    ) -> None:
         self.head = head
         self.program: Program | None = program
         self._program = program
@@ -71,7 +73,6 @@ class LiveRun:
             number=next(_NUMBERS),
             strict=head.durability == "strict",
             deps=deps,
-            on_event=self._saw,
             on_question=self._look_soon,
             on_end=self._ended,
         )
@@ -149,7 +150,8 @@ class LiveRun:
                     self._outcome.set_result(typed_result(self._program, execution.state))
                 except Exception as misfit:
                     self._outcome.set_exception(misfit)
-        self._engine.loop.call_soon_threadsafe(self._tell_settled)
+        if not self._engine.loop.is_closed():  # it is at the exit of Python, when nobody waits any more
+            self._engine.loop.call_soon_threadsafe(self._tell_settled)
 
     # From anywhere
 
@@ -175,6 +177,7 @@ class LiveRun:
         future: Future[None] = Future()
 
         def look() -> None:
+            self._execution.on_event = self._saw
             self._settled.append(future)
             self._tell_settled()
 
@@ -184,6 +187,7 @@ class LiveRun:
     def watch(self, watcher: Callable[[Event], None]) -> None:
         """Call `watcher` on the engine's thread with each event from now on; it must not block or raise."""
         self._watchers.append(watcher)
+        self._execution.on_event = self._saw
 
     def pending(self) -> list[Event]:
         """Give the questions that are open."""
@@ -202,7 +206,9 @@ class LiveRun:
             If another answer or the deadline came first.
         """
         if self._engine.on_it():
-            raise RunError("run.answer was called on the engine's own thread, which it would block; await it elsewhere")
+            raise RunError(
+                "run.answer was called on the engine's own thread, which it would block; await it elsewhere"
+            )
         told: Future[None] = Future()
         key = self._find(name, item)
         answer = Answer(self._fit(key[0], value), by, lambda error: _tell(told, error))
@@ -213,16 +219,24 @@ class LiveRun:
         pending = list(self._execution.pending)
         graph = self._program.graph
         names = [graph.nodes[node].name for node, _ in pending]
-        hits = [key for key, found in zip(pending, names, strict=True) if found == name and item in (None, key[1])]
+        hits = [
+            key for key, found in zip(pending, names, strict=True) if found == name and item in (None, key[1])
+        ]
         if len(hits) == 1:
             return hits[0]
         if hits:
-            raise ApprovalUnknown(f"{name!r} asks for items {[i for _, i in hits]}; say which by item=", node=name)
+            raise ApprovalUnknown(
+                f"{name!r} asks for items {[i for _, i in hits]}; say which by item=", node=name
+            )
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"open: {', '.join(names) or 'none'}"
-        settled = name in graph.index and any(e.kind in ("answered", "expired") and e.node == name for e in self.log())
+        settled = name in graph.index and any(
+            e.kind in ("answered", "expired") and e.node == name for e in self.log()
+        )
         if settled:
-            raise AnswerLate(f"{name!r} of run {self.head.run_id!r} has already been answered or has expired", node=name)
+            raise AnswerLate(
+                f"{name!r} of run {self.head.run_id!r} has already been answered or has expired", node=name
+            )
         raise ApprovalUnknown(f"run {self.head.run_id!r} does not ask {name!r} now; {hint}", node=name)
 
     def _fit(self, node: int, value: Any) -> Any:
@@ -321,7 +335,10 @@ def resume(program: Program, run_id: str, *, store: RunStore, deps: object, on_c
     if on_change not in ("error", "keep"):
         raise DefinitionError(f"on_change={on_change!r}: use 'error' or 'keep'")
     if run_id in _LIVE:
-        raise RunHeld(f"run {run_id!r} is being executed by this process; watch it by store.run({run_id!r})", run_id=run_id)
+        raise RunHeld(
+            f"run {run_id!r} is being executed by this process; watch it by store.run({run_id!r})",
+            run_id=run_id,
+        )
     head, events = store.head(run_id), store.events(run_id)
     if head.workflow != program.graph.name:
         raise DefinitionError(f"run {run_id!r} is of workflow {head.workflow!r}, not {program.graph.name!r}")

@@ -120,7 +120,11 @@ def gamma(shape: float, scale: float) -> Dist:
     The quantile is scipy's ``gammaincinv``, imported at the first draw.
     """
     text = f"gamma(shape={shape:g}, scale={scale:g})"
-    _check(text, 0 < shape < float("inf") and 0 < scale < float("inf"), "shape and scale must be above 0 and finite")
+    _check(
+        text,
+        0 < shape < float("inf") and 0 < scale < float("inf"),
+        "shape and scale must be above 0 and finite",
+    )
 
     def quantile(u: float) -> float:
         from scipy.special import gammaincinv
@@ -143,7 +147,11 @@ def weibull(shape: float, scale: float) -> Dist:
     Quantile ``scale * (-ln(1 - u))**(1 / shape)``.
     """
     text = f"weibull(shape={shape:g}, scale={scale:g})"
-    _check(text, 0 < shape < float("inf") and 0 < scale < float("inf"), "shape and scale must be above 0 and finite")
+    _check(
+        text,
+        0 < shape < float("inf") and 0 < scale < float("inf"),
+        "shape and scale must be above 0 and finite",
+    )
     return Dist(text, lambda u: scale * (-log1p(-u)) ** (1.0 / shape))
 
 
@@ -157,7 +165,11 @@ def empirical(xs: Sequence[float]) -> Dist:
     """
     values = sorted(float(x) for x in xs)
     text = f"empirical({len(values)} values)"
-    _check(text, bool(values) and values[0] >= 0 and all(map(isfinite, values)), "give at least one value, all >= 0")
+    _check(
+        text,
+        bool(values) and values[0] >= 0 and all(map(isfinite, values)),
+        "give at least one value, all >= 0",
+    )
     return Dist(text, lambda u: values[floor(u * len(values))])
 
 
@@ -174,7 +186,11 @@ def mixture(*parts: tuple[float, Dist]) -> Dist:
     One uniform serves: it picks the part, and where it fell within the part's share is the part's own uniform.
     """
     text = f"mixture({', '.join(f'({weight:g}, {part.text})' for weight, part in parts)})"
-    _check(text, bool(parts) and all(weight > 0 for weight, _ in parts), "give (weight, dist) pairs, weights above 0")
+    _check(
+        text,
+        bool(parts) and all(weight > 0 for weight, _ in parts),
+        "give (weight, dist) pairs, weights above 0",
+    )
     total = sum(weight for weight, _ in parts)
     edges = [0.0, *accumulate(weight / total for weight, _ in parts)]
 
@@ -198,4 +214,6 @@ def of(value: float | Dist) -> Dist:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return constant(value)
-    raise DefinitionError(f"{value!r} is no duration: give seconds, or a distribution such as ok.dist.lognormal(...)")
+    raise DefinitionError(
+        f"{value!r} is no duration: give seconds, or a distribution such as ok.dist.lognormal(...)"
+    )

@@ -174,7 +174,9 @@ def person(
     0.05
     """
     if (approve is None) == (answers is None):
-        raise DefinitionError("ok.person(...): give either approve=probability or answers=an answer or a function")
+        raise DefinitionError(
+            "ok.person(...): give either approve=probability or answers=an answer or a function"
+        )
     if callable(answers):
         _takes_two(answers)
     return Person(
@@ -266,7 +268,11 @@ class World:
         for node in graph.nodes:
             policy: Fallback | None = node.policy("fallback")
             if policy is not None:
-                paths |= {f"{node.name}{FALLBACK}{option_name(option)}" for option in policy.options if callable(option)}
+                paths |= {
+                    f"{node.name}{FALLBACK}{option_name(option)}"
+                    for option in policy.options
+                    if callable(option)
+                }
         for path, model in self.models.items():
             if path not in paths:
                 yield f"{path!r} is no node of it; there are: {', '.join(sorted(paths))}"

@@ -1,174 +1,47 @@
-"""The DuckDB store: one file, one writer thread, group commit.
-
-While one commit syncs, the next batch gathers by itself; waiting on purpose for more would only add latency. The
-file is never opened, hashed or copied by Python while DuckDB has it open: closing any descriptor of it would drop
-the POSIX lock that keeps other processes out.
-"""
+"""The DuckDB store: one file, one writer thread, group commit."""
 
 from __future__ import annotations
 
 import atexit
 import os
-import re
 import threading
-from collections import deque
-from collections.abc import Callable
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from orchkit.errors import RunUnknown, StoreBusy, StoreError, StoreUnreadable, StoreWriteError
+from orchkit.errors import RunUnknown, StoreError, StoreUnreadable
 from orchkit.model.events import Event
 from orchkit.model.records import Head
-from orchkit.store.schema import (
-    EVENT_COLUMNS,
-    SCHEMA_VERSION,
-    STATEMENTS,
-    event_of,
-    event_row,
-    head_of,
-    head_row,
-)
+from orchkit.store.opening import inode_of, open_file, release
+from orchkit.store.schema import EVENT_COLUMNS, HEAD_COLUMNS, event_of, event_row, head_of, head_row
+from orchkit.store.writer import Wake, Writer, first_line, pin
 
 __all__ = ["DuckStore"]
 
-_BATCH_ROWS = 1000
-_QUEUE_ROWS = 10_000
-_SELECT_EVENTS = f"select {', '.join(chr(34) + name + chr(34) for name in EVENT_COLUMNS)} from event"
 
-Wake = Callable[[BaseException | None], None]
+def _select(columns: tuple[str, ...], table: str) -> str:
+    return f"select {', '.join(chr(34) + name + chr(34) for name in columns)} from {table}"
 
 
-class _Writer:
-    """One thread, one connection that is used for nothing else, and a bounded queue."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, seq: int) -> None:
-        self._connection = connection
-        self._seq = seq
-        self._queue: deque[tuple[Head, Event | None]] = deque()
-        self._wakes: deque[tuple[int, Wake]] = deque()
-        self._changed = threading.Condition()
-        self._pushed = 0
-        self.durable = 0
-        self.failure: StoreWriteError | None = None
-        self._closing = False
-        self._thread = threading.Thread(target=self._serve, daemon=True, name="orchkit-writer")
-        self._thread.start()
-
-    def push(self, head: Head, event: Event | None) -> int:
-        """Queue a row (None: the admission itself); gives the ticket to wait for. Blocks while the queue is full."""
-        with self._changed:
-            while len(self._queue) >= _QUEUE_ROWS and self.failure is None:
-                self._changed.wait()
-            if self.failure is not None:
-                raise self.failure
-            if self._closing:
-                raise StoreWriteError("the store is closed; open it again with ok.open(path)")
-            self._queue.append((head, event))
-            self._pushed += 1
-            if len(self._queue) == 1:
-                self._changed.notify_all()
-            return self._pushed
-
-    def when_durable(self, ticket: int, wake: Wake) -> None:
-        """Call `wake` once that ticket is durable; at once if it is."""
-        with self._changed:
-            if self.failure is None and ticket > self.durable:
-                self._wakes.append((ticket, wake))
-                return
-            failure = self.failure if ticket > self.durable else None
-        wake(failure)
-
-    def flush(self) -> None:
-        """Wait until all that was pushed so far is durable."""
-        done = threading.Event()
-        failures: list[BaseException | None] = []
-
-        def wake(failure: BaseException | None) -> None:
-            failures.append(failure)
-            done.set()
-
-        self.when_durable(self._pushed, wake)
-        done.wait()
-        if failures[0] is not None:
-            raise failures[0]
-
-    def close(self) -> None:
-        """Write what is queued and end the thread."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self._thread.join()
-
-    def _serve(self) -> None:
-        events = duckdb.appender("event", connection=self._connection)
-        admissions = duckdb.appender("admission", connection=self._connection)
-        while True:
-            with self._changed:
-                while not self._queue and not self._closing:
-                    self._changed.wait()
-                if not self._queue:
-                    return
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), _BATCH_ROWS))]
-                self._changed.notify_all()
-            try:
-                self._commit(batch, events, admissions)
-            except BaseException as error:
-                self._fail(error)
-                return
-            self._tell(self.durable + len(batch))
-
-    def _commit(self, batch: list[tuple[Head, Event | None]], events: Any, admissions: Any) -> None:
-        heads, rows = [], []
-        for head, event in batch:
-            self._seq += 1
-            if event is None:
-                heads.append(head_row(self._seq, head))
-            else:
-                rows.append(event_row(self._seq, head, event))
-        self._connection.execute("begin")
-        if heads:
-            admissions.append_rows(heads)
-            admissions.flush()
-        if rows:
-            events.append_rows(rows)
-            events.flush()
-        self._connection.execute("commit")
-
-    def _tell(self, durable: int) -> None:
-        with self._changed:
-            self.durable = durable
-            ready = []
-            while self._wakes and self._wakes[0][0] <= durable:
-                ready.append(self._wakes.popleft()[1])
-        for wake in ready:
-            wake(None)
-
-    def _fail(self, error: BaseException) -> None:
-        failure = StoreWriteError(
-            f"events could not be made durable: {str(error).splitlines()[0]}; what was acknowledged is safe, the "
-            "runs of this store have stopped: free the disk or mend the file, then open it and resume them"
-        )
-        failure.__cause__ = error
-        with self._changed:
-            self.failure = failure
-            self._queue.clear()
-            wakes, self._wakes = list(self._wakes), deque()
-            self._changed.notify_all()
-        for _, wake in wakes:
-            wake(failure)
+_EVENTS = _select(EVENT_COLUMNS, "event")
+_HEADS = _select(HEAD_COLUMNS, "admission")
+_LAST_SEQ = """select greatest(
+    coalesce((select max(seq) from event), 0), coalesce((select max(seq) from admission), 0))"""
 
 
 class _DuckJournal:
-    def __init__(self, writer: _Writer, head: Head) -> None:
+    def __init__(self, writer: Writer, head: Head, ticket: int) -> None:
         self._writer = writer
         self._head = head
-        self._ticket = 0
+        self._ticket = ticket
 
     def append(self, event: Event) -> None:
         """Queue an event for the writer."""
-        self._ticket = self._writer.push(self._head, event)
+        self._ticket = self._writer.push("event", event_row(self._head, event))
 
     def behind(self) -> bool:
         """Say whether the writer has yet to commit something of this run."""
@@ -189,93 +62,91 @@ class DuckStore:
     Raises
     ------
     StoreBusy
-        If another process has the file open.
+        If this or another process has the file open.
     StoreUnreadable
         If it is no store, damaged, or newer than this orchkit.
+    StoreWriteError
+        If nothing can be written there.
+
+    Notes
+    -----
+    A store that could not write lets its file go and takes nothing more; open it again to see what is in it. In a
+    forked child it does the same, and the file stays the parent's.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
-        self._pid = os.getpid()
-        self._connection = _connect(self.path)
-        try:
-            self._prepare()
-            (seq,) = self._connection.execute(
-                "select greatest(coalesce((select max(seq) from event), 0), coalesce((select max(seq) from admission), 0))"
-            ).fetchall()[0]
-        except duckdb.Error as error:
-            self._connection.close()
-            raise StoreUnreadable(
-                f"{self.path} cannot be read: {_first_line(error)}; restore it from a copy, or use another path"
-            ) from error
-        except StoreUnreadable:
-            self._connection.close()
-            raise
-        self._writer = _Writer(self._connection.cursor(), seq)
         self._closed = False
-        atexit.register(self.close)
-
-    def _prepare(self) -> None:
-        tables = {row[0] for row in self._connection.execute("select table_name from duckdb_tables()").fetchall()}
-        if not tables:
-            self._create()
-            return
-        if not {"meta", "event", "admission"} <= tables:
-            raise StoreUnreadable(f"{self.path} is a DuckDB file but no orchkit store; use another path")
-        found = dict(self._connection.execute("select key, value from meta").fetchall()).get("schema_version")
-        if found != str(SCHEMA_VERSION):
-            raise StoreUnreadable(
-                f"{self.path} has schema version {found}, this orchkit writes {SCHEMA_VERSION}; use the orchkit that "
-                "wrote it, or another path"
+        self._lock = threading.Lock()
+        self._connection, self._inode = open_file(self.path)
+        try:
+            self._known = {row[0] for row in self._connection.execute("select run from admission").fetchall()}
+            (seq,) = self._connection.execute(_LAST_SEQ).fetchall()[0]
+            self._writer = Writer(
+                self._connection.cursor(), ("admission", "event"), seq, check=self._check, let_go=self._let_go
             )
-
-    def _create(self) -> None:
-        self._connection.execute("begin")
-        for statement in STATEMENTS:
-            self._connection.execute(statement)
-        self._connection.execute("insert into meta values ('schema_version', ?)", [str(SCHEMA_VERSION)])
-        self._connection.execute("commit")
-        # A schema change must not sit in a log that may be replayed.
-        self._connection.execute("checkpoint")
+        except duckdb.Error as error:
+            self._let_go()
+            raise _damaged(self.path, error) from error
+        atexit.register(self.close)
+        _STORES.add(self)
 
     def admit(self, head: Head) -> _DuckJournal:
-        """Take a new run; its row is committed before or with its first event."""
-        self._writer.push(head, None)
-        return _DuckJournal(self._writer, head)
+        """Take a new run; its row is committed before or with its first event.
+
+        Raises
+        ------
+        StoreError
+            If a run of that id is there.
+        """
+        row = head_row(head)
+        with self._lock:
+            if head.run_id in self._known:
+                raise StoreError(f"run {head.run_id!r} is already in {self.path.name}; resume it instead")
+            self._known.add(head.run_id)
+        return _DuckJournal(self._writer, head, self._writer.push("admission", row))
 
     def journal(self, head: Head) -> _DuckJournal:
         """Give a journal that continues a run's log."""
-        return _DuckJournal(self._writer, self.head(head.run_id))
+        return _DuckJournal(self._writer, self.head(head.run_id), 0)
 
     def head(self, run_id: str) -> Head:
         """Give a run's admission."""
-        rows = self.fetch("select * from admission where run = ?", [run_id])
+        rows = self.fetch(f"{_HEADS} where run = ?", [run_id])
         if not rows:
             raise RunUnknown(f"no run {run_id!r} in {self.path.name}; store.runs() lists what is there", run_id=run_id)
         return head_of(rows[0])
 
     def heads(self) -> list[Head]:
         """Give all admissions, in order."""
-        return [head_of(row) for row in self.fetch("select * from admission order by seq")]
+        return [head_of(row) for row in self.fetch(f"{_HEADS} order by seq")]
 
     def events(self, run_id: str) -> list[Event]:
         """Give a run's log, whatever is still on its way included."""
         self.head(run_id)
-        return [event_of(row) for row in self.fetch(f"{_SELECT_EVENTS} where run = ? order by seq", [run_id])]
+        return [event_of(row) for row in self.fetch(f"{_EVENTS} where run = ? order by seq", [run_id])]
 
     def fetch(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run a query on a cursor of its own, to its last row, after all that was appended is committed."""
         with self._reading() as cursor:
-            rows: list[tuple[Any, ...]] = cursor.execute(sql, parameters or []).fetchall()
+            try:
+                rows: list[tuple[Any, ...]] = cursor.execute(sql, parameters or []).fetchall()
+            except duckdb.Error as error:
+                raise _damaged(self.path, error) from error
             return rows
 
     def frame(self, sql: str, parameters: list[Any] | None = None) -> Any:
         """Run a query and give a pandas DataFrame."""
         with self._reading() as cursor:
-            return cursor.execute(sql, parameters or []).df()
+            try:
+                return cursor.execute(sql, parameters or []).df()
+            except duckdb.Error as error:
+                raise _damaged(self.path, error) from error
 
     def query(self, sql: str) -> Any:
-        """Run one reading statement of a user's and give a pandas DataFrame.
+        """Run one SELECT of a user's and give a pandas DataFrame.
+
+        It may read files of the user's own, such as Parquet, beside the store, but changes nothing.
 
         Raises
         ------
@@ -285,60 +156,83 @@ class DuckStore:
         with self._reading() as cursor:
             try:
                 statements = cursor.extract_statements(sql)
-                kinds = [statement.type for statement in statements]
-                if kinds not in ([duckdb.StatementType.SELECT], [duckdb.StatementType.EXPLAIN]):
+                # Not EXPLAIN either: with ANALYZE it executes what it explains.
+                if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                     raise StoreError(f"store.sql takes one SELECT; {sql[:60]!r} is something else")
+                # An INSERT inside a WITH counts as a SELECT; this refuses it.
+                cursor.execute("begin transaction read only")
                 return cursor.execute(statements[0]).df()
-            except duckdb.Error as error:
-                raise StoreError(f"{_first_line(error)}: {sql[:200]!r}") from error
+            except (duckdb.Error, TypeError) as error:
+                raise StoreError(f"{_said(error)}: {str(sql)[:200]!r}") from error
 
     def is_closed(self) -> bool:
         """Say whether it has let the file go, or belongs to the process that this one was forked from."""
-        return self._closed or self._pid != os.getpid()
+        return self._closed
 
-    def _reading(self) -> duckdb.DuckDBPyConnection:
-        if self._closed:
-            raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
-        if self._pid != os.getpid():
-            raise StoreError(f"{self.path.name} was opened before a fork; open it in one process, or use spawn")
-        self._writer.flush()
-        return self._connection.cursor()
+    @contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        if self._writer.refusal is not None:
+            self._writer.refuse()
+        if not self._closed:
+            self._writer.flush()
+        with self._lock:
+            if self._closed:
+                raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
+            cursor = self._connection.cursor()
+        with cursor:
+            yield cursor
 
     def close(self) -> None:
-        """Make everything durable and let the file go; safe to call twice."""
-        if self._closed or self._pid != os.getpid():
+        """Make everything durable and let the file go; safe to call twice.
+
+        Raises
+        ------
+        StoreWriteError
+            If something that was appended could not be made durable.
+        """
+        if self._closed:
             return
-        self._closed = True
-        atexit.unregister(self.close)
         self._writer.close()
-        self._connection.close()
+        self._let_go()
+
+    def _check(self) -> None:
+        if inode_of(self.path) != self._inode:
+            raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open")
+
+    def _let_go(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            atexit.unregister(self.close)
+            self._connection.close()
+            release(self._inode)
+
+    def _disown(self) -> None:
+        self._lock = threading.Lock()
+        self._closed = True
+        pin(self._connection)
+        self._writer.disown(
+            StoreError(f"{self.path.name} was opened before a fork; open it in one process, or use spawn")
+        )
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    if path.is_dir():
-        raise StoreUnreadable(f"{path} is a directory; give the path of a file, such as lab.duckdb")
-    if not path.parent.is_dir():
-        raise StoreUnreadable(f"{path.parent} does not exist; make the directory first, or use another path")
-    config: dict[str, Any] = {
-        "threads": min(4, os.cpu_count() or 1),
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "checkpoint_threshold": "64MB",
-        "wal_autocheckpoint_entries": 5000,
-    }
-    try:
-        return duckdb.connect(str(path), config=config)
-    except duckdb.Error as error:
-        held = re.search(r"held in (.*?) \(PID (\d+)\)", str(error))
-        if held:
-            raise StoreBusy(
-                f"{path.name} is held by process {held[2]} ({held[1]}); close it there, or use another path",
-                pid=int(held[2]),
-            ) from error
-        raise StoreUnreadable(
-            f"{path} cannot be opened as a store: {_first_line(error)}; use another path, or restore it from a copy"
-        ) from error
+_STORES: weakref.WeakSet[DuckStore] = weakref.WeakSet()
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _disown_all() -> None:
+    for store in list(_STORES):
+        if not store.is_closed():
+            store._disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)
+
+
+def _damaged(path: Path, error: duckdb.Error) -> StoreUnreadable:
+    return StoreUnreadable(f"{path} cannot be read: {first_line(error)}; restore it from a copy, or use another path")
+
+
+def _said(error: BaseException) -> str:
+    # DuckDB's second paragraph draws the query with a caret; the first may name what was meant.
+    return str(error).partition("\n\n")[0].replace("\n", " ")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchkit.clock.dice import base_of
+from orchkit.engine.program import Site
 from orchkit.errors import OrchkitError
 from orchkit.faults import Faults
 from orchkit.hall.workflow import Workflow
-from orchkit.engine.program import Site
 from orchkit.model.events import Event, canonical_digest, decode_log, encode_log, exact_digest
 from orchkit.runs.simulate import continue_virtual, dump_input, prepare, simulate
 from orchkit.sim.world import World

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -50,9 +51,11 @@ def test_time_never_goes_back_and_every_attempt_ends_once() -> None:
     for seed in range(100, 140):
         program, _ = workflow(seed)
         _, log = live_log(program)
-        assert all(one.t <= other.t for one, other in zip(log, log[1:], strict=False))
+        assert all(one.t <= other.t for one, other in pairwise(log))
         started = [(e.node, e.item, e.leg, e.attempt) for e in log if e.kind == "started"]
-        ended = [(e.node, e.item, e.leg, e.attempt) for e in log if e.kind in ("completed", "failed", "cancelled") and e.node]
+        ended = [
+            (e.node, e.item, e.leg, e.attempt) for e in log if e.kind in ("completed", "failed", "cancelled") and e.node
+        ]
         assert sorted(started) == sorted(ended)
         assert len(set(started)) == len(started)
         assert log[-1].kind == "run_ended"

@@ -19,7 +19,9 @@ class Bodies:
     def __init__(self) -> None:
         self.ran: Counter[Attempt] = Counter()
 
-    def step(self, name: str, params: list[str], *, sync: bool, fails: int, nap: float, value: Any) -> Callable[..., Any]:
+    def step(
+        self, name: str, params: list[str], *, sync: bool, fails: int, nap: float, value: Any
+    ) -> Callable[..., Any]:
         """Make a step's function that fails its first attempts, naps, and returns a value."""
 
         def act(ctx: ok.Context) -> Any:
@@ -87,7 +89,9 @@ def random_workflow(
             if rng.random() < 0.5:
                 faults.append(ok.faults.hang(name, **rng.choice([{"first": 1}, {"nth": 2}, {"rate": 0.3}])))
         if rng.random() < 0.25:
-            chosen["fallback"] = rng.choice(["spare", bodies.step(f"spare_{name}", [], sync=False, fails=0, nap=0, value="s")])
+            chosen["fallback"] = rng.choice(
+                ["spare", bodies.step(f"spare_{name}", [], sync=False, fails=0, nap=0, value="s")]
+            )
             if modelled and callable(chosen["fallback"]):
                 models[f"{name}/fallback:spare_{name}"] = ok.fake("s", latency=duration(), error=0.2)
         if rng.random() < 0.25:

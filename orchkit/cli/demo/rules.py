@@ -1,7 +1,7 @@
-"""Reading a customer's message by rules: what is it about, how soon must somebody act, which sum does it name.
+"""Reading a customer's message by rules: its topic, how soon somebody must act, which sum it names.
 
-Plain regular expressions, so that the demo needs no model and no network. They were written looking at the messages
-with odd numbers only; ``tests/unit/cli/test_demo_rules.py`` measures them on those with even numbers.
+Plain regular expressions, so that the demo needs no model and no network. They were written looking at the
+messages with odd numbers only; ``tests/unit/cli/test_demo_rules.py`` measures them on the even ones.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Facts(BaseModel):
     """What one message says."""
 
     topic: Topic = Field(description="what the customer wants dealt with")
-    urgency: Urgency = Field(description="high: harm, fraud or a deadline within two days; low: can wait for weeks")
+    urgency: Urgency = Field(description="high: harm, fraud, a deadline within two days; low: can wait for weeks")
     amount: float | None = Field(description="the sum in EUR that the message is about, if written in digits")
     trouble: float = Field(
-        description="how surely the customer reports that the shop, its carrier or its product did wrong: -1 to 1",
+        description="-1 to 1: how surely the customer reports that shop, carrier or product did wrong",
         ge=-1,
         le=1,
     )
@@ -43,7 +43,8 @@ def read_by_rules(text: str) -> Facts:
     trouble = _trouble_in(text)
     praise = trouble <= 0 and _is_praise(text)
     topic: Topic = "praise" if praise else _topic_of(text)
-    return Facts(topic=topic, urgency=_urgency_of(text, praise=praise), amount=_amount_of(text), trouble=trouble)
+    urgency = _urgency_of(text, praise=praise)
+    return Facts(topic=topic, urgency=urgency, amount=_amount_of(text), trouble=trouble)
 
 
 _NUMBER = r"\d{1,3}(?:[., ]\d{3})+(?:[.,]\d{1,2})?|\d+(?:[.,]\d{1,2})?"
@@ -65,114 +66,148 @@ def _number(digits: str) -> float | None:
     return value if 0 < value < 1e9 else None
 
 
-def _any(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(rf"\b(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+def _any(patterns: str) -> re.Pattern[str]:
+    parts = (part.strip() for part in patterns.split(";"))
+    return re.compile("|".join(rf"\b(?:{part})" for part in parts), re.IGNORECASE)
 
 
 _TOPICS: dict[Topic, re.Pattern[str]] = {
     "account": _any(
-        r"accounts?\b", r"log(?:s|ged)? ?(?:me )?(?:in|out)\b", r"login", r"password", r"profile\b", r"surname",
-        r"loyalty points", r"badges?\b", r"user ?name", r"the app\b", r"reset (?:mail|link)", r"newsletter",
-        r"address book", r"e-?mail address", r"my (?:personal )?data\b", r"dark background", r"birthday voucher",
+        r"""
+        accounts?\b; log(?:s|ged)? ?(?:me )?(?:in|out)\b; login; password; profile\b; surname;
+        loyalty points; badges?\b; user ?name; the app\b; reset (?:mail|link); newsletter; address book;
+        e-?mail address; my (?:personal )?data\b
+        """
     ),
     "refund": _any(
-        r"refund", r"return(?:s|ed|ing)?\b", r"money back", r"my money\b", r"cancel", r"withdraw", r"swap\b",
-        r"take it back", r"changed my mind", r"store credit", r"receipt is", r"owe me", r"send the money",
+        r"""
+        refund; return(?:s|ed|ing)?\b; money back; my money\b; cancel; withdraw; swap\b; take it back;
+        changed my mind; store credit; owe me; send the money
+        """
     ),
     "billing": _any(
-        r"invoice", r"\bbill(?:s|ed|ing)?\b", r"charg(?:e|ed|ing)\b", r"vat\b", r"debit", r"coupon", r"discount",
-        r"pric(?:e|es)\b", r"pay(?:ing|ment|ments)?\b", r"paid\b", r"transferred", r"currency", r"receipt\b", r"voucher",
-        r"gift card", r"debt", r"booked\b", r"overcharg", r"trial\b", r"bank\b", r"ways of paying", r"reminder",
+        r"""
+        invoice; \bbill(?:s|ed|ing)?\b; charg(?:e|ed|ing)\b; vat\b; debit; coupon; discount; pric(?:e|es)\b;
+        pay(?:ing|ment|ments)?\b; paid\b; transferred; currency; receipt\b; voucher; gift card; debt;
+        booked\b; overcharg; trial\b; bank\b; ways of paying; reminder
+        """
     ),
     "delivery": _any(
-        r"deliver", r"parcel", r"tracking", r"driver", r"courier", r"carrier\b", r"van\b", r"ship(?:s|ped|ping|ment)?\b",
-        r"where is my order", r"doorstep", r"letterbox", r"pick(?:ed)? up", r"crew take", r"warehouse", r"arriv(?:e|es|al)\b",
-        r"neighbour", r"postman", r"sent to the wrong",
+        r"""
+        deliver; parcel; tracking; driver; courier; carrier\b; van\b; ship(?:s|ped|ping|ment)?\b;
+        where is my order; doorstep; letterbox; pick(?:ed)? up; warehouse; arriv(?:e|es|al)\b; neighbour;
+        postman; sent to the wrong
+        """
     ),
     "damage": _any(
-        r"brok(?:e|en)\b", r"damag", r"shatter", r"scratch", r"crack", r"chip\b", r"chipped", r"torn\b", r"dent", r"bent\b",
-        r"burnt", r"stain", r"gouge", r"sticky after", r"came off", r"hole\b", r"ripped", r"mould", r"dirty", r"footprint",
-        r"splinter", r"leak", r"squashed", r"crooked", r"smashed", r"missing (?:a |its |the |one )?\w+ ?(?:leg|screw|lid|foot|part)",
-        r"three legs", r"in pieces", r"zip(?:per)?\b", r"snapped", r"loose\b", r"split\b", r"peel(?:s|ing|ed)\b", r"flak(?:es|ing)",
+        r"""
+        brok(?:e|en)\b; damag; shatter; scratch; crack; chip\b; chipped; torn\b; dent; bent\b; burnt; stain;
+        gouge; came off; hole\b; ripped; mould; dirty; splinter; leak; squashed; crooked; smashed;
+        missing (?:a |its |the |one )?\w+ ?(?:leg|screw|lid|foot|part); in pieces; zip(?:per)?\b; snapped;
+        loose\b; split\b; peel(?:s|ing|ed)\b; flak(?:es|ing)
+        """
     ),
     "product": _any(
-        r"is (?:the|it|this) .{0,30}(?:safe|suitable|dishwasher|machine|made|washable)", r"manual\b", r"dimensions", r"size\b",
-        r"spare", r"does (?:it|the)\b", r"description", r"advertis", r"solid\b", r"instructions", r"turns itself", r"stinks?\b",
-        r"smells?\b", r"rusts?\b", r"batter(?:y|ies)", r"fits?\b", r"colou?r\b", r"material", r"made of", r"would love",
-        r"version\b", r"singly", r"hum(?:s|ming)\b", r"noise", r"loud", r"come (?:back|apart)", r"kg\b", r"allerg", r"non-stick",
-        r"\w+ (?:vacuum|grinder|juicer|kettle|mixer|toaster|heater|fan|pan|pot|pillow|knife|timer|thermometer|cooker|candles)\b",
+        r"""
+        is (?:the|it|this) .{0,30}(?:safe|suitable|dishwasher|machine|made|washable); manual\b; dimensions;
+        size\b; spare; does (?:it|the)\b; description; advertis; solid\b; instructions; stinks?\b;
+        smells?\b; rusts?\b; batter(?:y|ies); fits?\b; colou?r\b; material; made of; would love; version\b;
+        singly; hum(?:s|ming)\b; noise; loud; come (?:back|apart); kg\b; allerg; non-stick;
+        \w+ (?:vacuum|grinder|juicer|kettle|mixer|toaster|heater|fan|pan|pot|pillow|knife|timer)\b;
+        \w+ (?:thermometer|cooker|candles)\b
+        """
     ),
     "other": _any(
-        r"showroom", r"school paper", r"sponsor", r"catalogue", r"course\b", r"advent", r"internship", r"job\b", r"cookies?\b",
-        r"website\b", r"chat window", r"fake shop", r"tv spot", r"i'm a potter", r"shop assistant", r"ignore (?:all )?previous",
-        r"test\b", r"parking", r"interview", r"partners\b", r"window\b", r"letter\b", r"hiring",
+        r"""
+        showroom; sponsor; catalogue; course\b; advent; internship; job\b; cookies?\b; website\b;
+        chat window; fake shop; shop assistant; ignore (?:all )?previous; test\b; parking; interview;
+        partners\b; window\b; letter\b; hiring
+        """
     ),
-}  # fmt: skip
-# Who asks for a return tells why; who writes about a broken thing names its price: the more specific topic first.
+}
+# Who asks for a return tells why, and who writes about a broken thing names its price.
 _WEIGHT: dict[Topic, float] = {
-    "account": 1.5, "refund": 1.6, "billing": 1.05, "delivery": 1.3, "damage": 1.25, "product": 0.8, "other": 1.2,
+    "account": 1.5, "refund": 1.6, "billing": 1.05, "delivery": 1.3, "damage": 1.25, "product": 0.8,
+    "other": 1.2,
 }  # fmt: skip
 
 
 def _topic_of(text: str) -> Topic:
-    scores = {topic: _WEIGHT[topic] * min(3, len(pattern.findall(text))) for topic, pattern in _TOPICS.items()}
+    scores = {topic: _WEIGHT[topic] * min(3, len(words.findall(text))) for topic, words in _TOPICS.items()}
     best = max(scores, key=lambda topic: scores[topic])
     return best if scores[best] else "product" if "?" in text else "other"
 
 
 _DANGER = _any(
-    r"hospital", r"emergency", r"burns? on", r"x-ray", r"bleed", r"smells? of gas", r"swallow", r"sick in the night",
-    r"doctor", r"paediatrician", r"fire\b(?! lane)", r"smok(?:e|ing)\b", r"electric shock", r"sparks?\b", r"injur", r"ambulance",
-    r"order confirmations? for things", r"somebody is in my", r"before they get in", r"hacked", r"fake shop", r"stolen\b",
-    r"phishing", r"fraud", r"debt collector", r"court\b", r"lawyer", r"overdrawn", r"ice on my", r"ring me immediately",
-    r"every hour", r"recall", r"explod", r"caught fire", r"poison",
-)  # fmt: skip
+    r"""
+    hospital; emergency; burns? on; x-ray; bleed; smells? of gas; swallow; doctor; paediatrician;
+    fire\b(?! lane); smok(?:e|ing)\b; electric shock; sparks?\b; injur; ambulance; hacked; fake shop;
+    stolen\b; phishing; fraud; debt collector; court\b; lawyer; overdrawn; ring me immediately;
+    every hour; recall; explod; caught fire; poison
+    """
+)
 _DEADLINE = _any(
-    r"today[.,!]", r"tonight", r"right (?:now|away)", r"this (?:very )?(?:minute|morning|afternoon|evening)", r"in (?:one|two|an|three) hours?",
-    r"tomorrow", r"at once", r"immediately", r"close in", r"quick(?:ly)?,? (?:please|,)", r"please answer quickly", r"today is",
-)  # fmt: skip
+    r"""
+    today[.,!]; tonight; right (?:now|away); this (?:very )?(?:minute|morning|afternoon|evening);
+    in (?:one|two|an|three) hours?; tomorrow; at once; immediately; close in;
+    quick(?:ly)?,? (?:please|,); please answer quickly; today is
+    """
+)
 _LATER = _any(
-    r"no (?:hurry|rush|action|drama|answer)", r"not a big thing", r"just (?:letting|an idea|kidding)", r"some day", r"any time",
-    r"only (?:telling|for my)", r"i can live with", r"out of curiosity", r"just curious", r"worth a try", r"lovely idea",
-    r"would thank you", r"i'd love", r"is there any", r"might want to", r"for the designers", r"not that i mind", r"no problem to report",
-    r"will .{0,30}come back", r"what song", r"school paper", r"but others may", r"best way", r"which ways",
-)  # fmt: skip
+    r"""
+    no (?:hurry|rush|action|drama|answer); not a big thing; just (?:letting|an idea|kidding); some day;
+    any time; only (?:telling|for my); i can live with; out of curiosity; just curious; worth a try;
+    lovely idea; would thank you; i'd love; is there any; might want to; for the designers;
+    not that i mind; no problem to report; will .{0,30}come back; but others may; best way; which ways
+    """
+)
 
 
 def _urgency_of(text: str, *, praise: bool) -> Urgency:
-    if praise:
+    if praise or _LATER.search(text):
         return "low"
-    if _LATER.search(text):
-        return "low"
-    if _DANGER.search(text) or len(_DEADLINE.findall(text)) > 1 or (_DEADLINE.search(text) and "help" in text.lower()):
-        return "high"
-    return "normal"
+    return "high" if _DANGER.search(text) or len(_DEADLINE.findall(text)) > 1 else "normal"
 
 
 _TROUBLE = _any(
-    r"broke(?:n|s)?\b", r"torn\b", r"missing\b", r"vanish", r"lost\b", r"wrong\b", r"twice\b", r"stinks?\b", r"smells? of", r"scratch",
-    r"cracked", r"chipped", r"burn(?:t|s)\b", r"rusts?\b", r"faulty\b", r"damaged\b", r"leak", r"late\b", r"fell (?:off|apart)", r"stopped\b",
-    r"(?:came|comes) off", r"disappeared", r"instead of", r"promised", r"never (?:comes|came|arrived)", r"still (?:no|not|waiting|missing)\b",
-    r"(?:does|do|did|was|is|has|have)(?:n't| not) (?!yet|yours)", r"won't", r"cannot\b", r"nobody", r"no (?:answer|reply|money)\b", r"refus",
-    r"(?:days|weeks|months) (?:later|ago|now)", r"crooked", r"hole\b", r"shatter", r"bent\b", r"dent(?:s|ed)?\b", r"disappoint", r"empty\b",
-    r"(?:you|they|was|were) (?:\w+ )?(?:refunded|charged|debited|booked|billed|took|sent)", r"says? ", r"supposed to", r"too (?:small|big|short|much)",
-    r"again\b", r"useless", r"rude", r"dirty", r"stain", r"smashed", r"loose\b", r"dead\b", r"ruin", r"unacceptable", r"defect", r"pity",
-    r"(?:two|three|four|five|six|\d+) (?:times|hours|days|weeks|months|calls)",
-)  # fmt: skip
+    r"""
+    broke(?:n|s)?\b; torn\b; missing\b; vanish; lost\b; wrong\b; twice\b; stinks?\b; smells? of;
+    scratch; cracked; chipped; burn(?:t|s)\b; rusts?\b; faulty\b; damaged\b; leak; late\b;
+    fell (?:off|apart); stopped\b; (?:came|comes) off; disappeared; instead of; promised;
+    never (?:comes|came|arrived); still (?:no|not|waiting|missing)\b;
+    (?:does|do|did|was|is|has|have)(?:n't| not) (?!yet|yours); won't; cannot\b; nobody;
+    no (?:answer|reply|money)\b; refus; (?:days|weeks|months) (?:later|ago|now); crooked; hole\b;
+    shatter; bent\b; dent(?:s|ed)?\b; disappoint; empty\b;
+    (?:you|they|was|were) (?:\w+ )?(?:refunded|charged|debited|booked|billed|took|sent); says? ;
+    supposed to; too (?:small|big|short|much); again\b; useless; rude; dirty; stain; smashed; loose\b;
+    dead\b; ruin; unacceptable; defect; pity;
+    (?:two|three|four|five|six|\d+) (?:times|hours|days|weeks|months|calls)
+    """
+)
 _ASKING = _any(
-    r"can (?:i|you|we|the)", r"could (?:i|you|we)", r"may (?:i|we)", r"would (?:you|it|love|like)", r"i'd (?:like|love)", r"do (?:you|i)\b", r"is (?:it|there)\b",
-    r"how (?:do|much|many|long|can)", r"where (?:do|can|is|in)", r"which \w+ (?:is|do|does|was|are)", r"will (?:the|it|you)", r"are (?:you|the)", r"please (?:send|split|cancel|change|set|add)",
-)  # fmt: skip
+    r"""
+    can (?:i|you|we|the); could (?:i|you|we); may (?:i|we); would (?:you|it|love|like);
+    i'd (?:like|love); do (?:you|i)\b; is (?:it|there)\b; how (?:do|much|many|long|can);
+    where (?:do|can|is|in); which \w+ (?:is|do|does|was|are); will (?:the|it|you); are (?:you|the);
+    please (?:send|split|cancel|change|set|add)
+    """
+)
 _OWN = _any(
-    r"my (?:own )?(?:mistake|fault)", r"silly me", r"i (?:forgot|tripped|typed|dropped|lost)", r"not your fault", r"not blaming",
-    r"changed my mind", r"just (?:kidding|letting)", r"not a complaint", r"not (?:one|a single)", r"no problem", r"nothing (?:broken|wrong|late|missing)",
-)  # fmt: skip
+    r"""
+    my (?:own )?(?:mistake|fault); silly me; i (?:forgot|tripped|typed|dropped|lost); not your fault;
+    not blaming; changed my mind; just (?:kidding|letting); not a complaint; not (?:one|a single);
+    no problem; nothing (?:broken|wrong|late|missing)
+    """
+)
 _DELIGHT = _any(
-    r"thank(?:s| you)", r"merci", r"lovely", r"beautiful", r"wonderful", r"perfect", r"best\b", r"kudos", r"impressed", r"five stars",
-    r"ten out of ten", r"love(?:d|ly)?\b", r"great\b", r"good\b", r"worth every", r"unbelievabl", r"insanely", r"proud", r"fine(?:r)?\b", r"pretty\b",
-    r"bravo", r"compliment", r"delight", r"happy\b", r"polite", r"comfortable", r"excellent", r"fantastic", r"superb", r"awesome", r"brilliant", r"amaz",
-    r"saved my", r"well done", r"glad\b", r"wish every", r"recommend", r"cheers", r"praise", r"smile",
-)  # fmt: skip
+    r"""
+    thank(?:s| you); merci; lovely; beautiful; wonderful; perfect; best\b; kudos; impressed; five stars;
+    ten out of ten; love(?:d|ly)?\b; great\b; good\b; worth every; unbelievabl; insanely; proud;
+    fine(?:r)?\b; pretty\b; bravo; compliment; delight; happy\b; polite; comfortable; excellent;
+    fantastic; superb; awesome; brilliant; amaz; saved my; well done; glad\b; wish every; recommend;
+    cheers; praise; smile
+    """
+)
 
 
 def _trouble_in(text: str) -> float:
@@ -185,4 +220,5 @@ def _trouble_in(text: str) -> float:
 
 
 def _is_praise(text: str) -> bool:
-    return bool(_DELIGHT.search(text)) and "?" not in text and not re.search(r"\bplease (?!give|keep)", text, re.IGNORECASE)
+    wish = re.search(r"\bplease (?!give|keep)", text, re.IGNORECASE)
+    return bool(_DELIGHT.search(text)) and "?" not in text and not wish

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from orchkit.clock.bare import BareHost
-from orchkit.clock.kernel import OUTCOME, SIGNAL, TIMER, Cancelled, Fibre, ForeignAwait, Kernel, micro, suspend
+from orchkit.clock.kernel import (
+    OUTCOME,
+    SIGNAL,
+    TIMER,
+    Cancelled,
+    Fibre,
+    ForeignAwait,
+    Kernel,
+    micro,
+    suspend,
+)
 
 
 class Recorder(Fibre):

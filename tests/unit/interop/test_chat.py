@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID251  # a call is real: it needs a live loop
+import asyncio  # a call is real: it needs a live loop
 import copy
 import gc
 import json

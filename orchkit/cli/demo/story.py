@@ -1,0 +1,326 @@
+"""The story as it is told in a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+import orchkit as ok
+from orchkit.cli.demo.child import Child
+from orchkit.cli.demo.compare import BASELINE, TRIALS, experiment
+from orchkit.cli.demo.documents import Document, Refusal, plain, read_documents
+from orchkit.cli.demo.live import AT_ONCE, Report, Tally, desk_for, recorded
+from orchkit.cli.demo.pipeline import ASK_ABOVE, Decision, Message, inbox
+from orchkit.cli.demo.place import Place, choose_place
+from orchkit.cli.demo.prompt import ask_yes_no
+from orchkit.cli.demo.tables import comparison_table, long_time, tally_table
+from orchkit.clock.ids import wall_micro
+from orchkit.errors import OrchkitError
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from orchkit.experiments import Results
+    from orchkit.hall.run import Run
+
+__all__ = ["run_demo"]
+
+_MOST = 2000
+_MOST_WITH_MODEL = 60  # a model may take seconds a message; the demo should not take minutes
+_KILL_AT = 0.4
+_PATIENCE = 20.0
+
+
+def run_demo(input: Path | None, out: Path | None, *, ask: bool, seed: int) -> int:
+    """Tell the whole story.
+
+    Parameters
+    ----------
+    input : Path, optional
+        The user's own messages; by default those that come with the package.
+    out : Path, optional
+        Where store, outbox and report go.
+    ask : bool
+        Whether to ask whoever sits at the terminal, if anybody does.
+    seed : int
+        Of the simulated runs.
+
+    Returns
+    -------
+    int
+        0; 2 for what the user can mend, said in one line on stderr; 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # where it is a real stream
+    try:
+        with _chosen(input) as path:
+            _tell(path, out, ask=ask and sys.stdin.isatty(), seed=seed)
+    except KeyboardInterrupt:
+        print(
+            "\norchkit demo: stopped; the store is kept, and the same command goes on with it",
+            file=sys.stderr,
+        )
+        return 130
+    except (Refusal, OrchkitError, OSError) as error:
+        print(f"orchkit demo: {plain(str(error), 1000)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+@contextlib.contextmanager
+def _chosen(input: Path | None) -> Iterator[Path]:
+    if input is not None:
+        yield input.absolute()
+        return
+    from importlib.resources import as_file
+
+    from orchkit.sim.shipped import shipped
+
+    with as_file(shipped("datasets/messages.jsonl")) as path:
+        yield path
+
+
+def _tell(path: Path, out: Path | None, *, ask: bool, seed: int) -> None:
+    if importlib.util.find_spec("vaderSentiment") is None:
+        raise Refusal("vaderSentiment is not installed; install it by: pip install 'orchkit[lab]'")
+    documents = read_documents(path)
+    model = _model()
+    found = len(documents)
+    documents = documents[: _MOST_WITH_MODEL if model else _MOST]
+    place = choose_place(out, documents)
+    story = _Story(path, place, documents, ask=ask, seed=seed)
+    story.open(found, model)
+    story.show_workflow()
+    if not place.begun:
+        story.run_and_kill()
+    story.go_on()
+    story.ask_people()
+    story.compare()
+
+
+def _model() -> str:
+    if not os.environ.get("ORCHKIT_MODEL_URL", "").strip():
+        return ""
+    from orchkit.interop import openai_chat_from_env
+
+    try:
+        return repr(openai_chat_from_env())
+    except ValueError as error:
+        raise Refusal(f"ORCHKIT_MODEL_URL: {error}") from error
+
+
+class _Story:
+    def __init__(self, path: Path, place: Place, documents: Sequence[Document], *, ask: bool, seed: int) -> None:
+        self.console = Console(highlight=False)
+        self.path = path
+        self.place = place
+        self.documents = documents
+        self.ask = ask
+        self.seed = seed
+        self.began = wall_micro()
+        self._chapter = 0
+
+    # How it speaks
+
+    def say(self, *parts: str | tuple[str, str]) -> None:
+        """Say one paragraph; a tuple is text and its style."""
+        # Wrapped here: rich's own indentation fills lines with blanks, which stay in files and pipes.
+        for line in Text.assemble(*parts).wrap(self.console, self.console.width - 4):
+            self.console.print(Text("   ") + line)
+
+    def head(self, title: str) -> None:
+        """Open a chapter."""
+        self._chapter += 1
+        self.console.print()
+        self.console.print(Text.assemble((f"{self._chapter}  ", "cyan"), (title, "bold")))
+
+    def show(self, table: Table) -> None:
+        """Show a table under the text."""
+        self.console.print(Padding(table, (0, 0, 0, 2)))
+
+    def waiting(self, what: str) -> Status:
+        """Give a sign of life, which only a terminal shows."""
+        return self.console.status(Text(what, style="dim"))
+
+    def seconds_since(self, micro: int) -> str:
+        """Write a duration."""
+        return f"{(wall_micro() - micro) / 1e6:.1f} s"
+
+    # What it tells
+
+    def open(self, found: int, model: str) -> None:
+        """Say what will be worked on, and by whom."""
+        self.console.print(
+            Text.assemble(("orchkit demo", "bold cyan"), "  a durable pipeline: run, kill, resume, approve, compare")
+        )
+        self.console.print()
+        taken = len(self.documents)
+        some = f"The first {taken:,} of {found:,}" if taken < found else f"{taken:,}"
+        self.say(f"{some} messages to a shop's customer service, from {plain(self.path.name, 60)}.")
+        if model:
+            self.say(f"ORCHKIT_MODEL_URL is set: {plain(model, 120)} reads them.")
+        else:
+            self.say("Plain rules read them; set ORCHKIT_MODEL_URL to have a model read them.")
+
+    def show_workflow(self) -> None:
+        """Draw the graph."""
+        self.head("The workflow: one run for each message")
+        drawing = inbox._repr_mimebundle_()["text/plain"]
+        for line in drawing.splitlines()[1:-1]:
+            self.console.print(Text(f" {line}"), soft_wrap=True)
+        self.console.print()
+        self.say(
+            f"Complaints get a reply; above {ASK_ABOVE:.0f} EUR a person must agree first; the rest is filed. "
+            "Sentiment is vaderSentiment. Sending appends to a file, and cannot be undone."
+        )
+
+    def run_and_kill(self) -> None:
+        """Run until two messages in five are done, then kill the process."""
+        self.head("Run it, and kill the process in the middle")
+        began, settled, target = wall_micro(), 0, max(1, int(len(self.documents) * _KILL_AT))
+        with (
+            Child(self.place, self.path, len(self.documents), resume=False) as child,
+            self.waiting(f"process {child.pid} is at work"),
+        ):
+            for line in child.lines():
+                settled += line["at"] == "settled"
+                if settled >= target:
+                    child.kill()
+                    break
+            else:
+                child.finish()
+        self.say(
+            ("kill -9", "bold red"),
+            f" {child.pid}, {self.seconds_since(began)} after its start, when {settled} of {len(self.documents)} "
+            f"messages were done and up to {AT_ONCE} in flight. No warning, no tidying up.",
+        )
+
+    def go_on(self) -> None:
+        """Resume in a new process, and count from the log what was done twice."""
+        self.head(f"A new process goes on from {self.place.store.name}")
+        if self.place.begun:
+            self.say(f"An earlier demo stopped here, with {self.place.begun} of {len(self.documents)} messages begun.")
+        began = wall_micro()
+        with Child(self.place, self.path, len(self.documents), resume=True) as child:
+            with self.waiting(f"process {child.pid} goes on"):
+                last = [line for line in child.lines() if line["at"] == "report"]
+            child.finish()
+        report = Report.from_line(last[-1])
+        self.show(tally_table(report))
+        kept, again = sum(t.kept for t in report.tallies), sum(t.again for t in report.tallies)
+        self.say(
+            f"{kept} steps had a result in the log: ",
+            (f"{again} of them ran again.", "bold green" if not again else "bold red"),
+            f" ({self.seconds_since(began)})",
+        )
+        self._say_effects(report)
+
+    def _say_effects(self, report: Report) -> None:
+        self.say(
+            f"Effects: {report.sent} sent, ",
+            (f"{report.twice} recorded twice.", "bold green" if not report.twice else "bold red"),
+        )
+        extra = report.lines - report.keys
+        if extra:
+            cut = _tally(report, "send").cut
+            self.say(
+                f"Of the {cut} that were cut off while sending, {extra} had got out before the log could know: sent again, "
+                f"under the same idempotency key, by which a receiver drops the repetition ({report.lines} lines in "
+                f"{self.place.outbox.name}, {report.keys} keys)."
+            )
+        failed = sum(
+            count for status, count in report.statuses.items() if status not in ("completed", "degraded", "waiting")
+        )
+        if failed:
+            self.say((f"{failed} runs failed; store.runs() lists them.", "bold red"))
+
+    def ask_people(self) -> None:
+        """Answer what waits for a person, the first question by whoever sits here."""
+        from orchkit.cli.demo.pipeline import inbox
+
+        self.head("Some wait for a person, and nothing else waits for them")
+        labels = {document.id: document.labels for document in self.documents}
+        with ok.open(self.place.store) as store:
+            messages = {run: message for run, _, message in recorded(store).values()}
+            waiting = [str(run) for run in store.pending().run]
+            desk = desk_for(self.place.outbox)
+            if not waiting:
+                self.say("None does: no complaint is about that much money.")
+            for number, run_id in enumerate(waiting):
+                run = store.resume(run_id, inbox, deps=desk).wait_settled()
+                message = messages[run_id]
+                self._answer(run, message, labels[message.id], number, len(waiting))
+            self._say_answers(store)
+
+    def _answer(self, run: Run, message: Message, labels: dict[str, Any], number: int, count: int) -> None:
+        # The scripted person sees what the rules did not: whether it is a complaint at all.
+        yes, by = str(labels.get("complaint", True)).lower() != "false", "demo"
+        if number == 0:
+            self.say(
+                (f"{count} are waiting, since before the resume. " if count > 1 else "One is waiting. "), "The first:"
+            )
+            self._show_question(message, str(run.question("approve")))
+            if self.ask:
+                yes, by = ask_yes_no(self.console, "   Send this reply?", default=yes, patience=_PATIENCE), "you"
+        note = "" if yes else "no complaint" if by == "demo" else "not like this"
+        run.answer("approve", Decision(approve=yes, note=note), by=by)
+        run.wait_settled()
+
+    def _show_question(self, message: Message, draft: str) -> None:
+        table = Table.grid(padding=(0, 2))
+        table.add_row(Text(f"message {plain(message.id, 20)}", style="dim"), Text(plain(message.text, 400)))
+        table.add_row(Text("draft", style="dim"), Text(plain(draft, 400)))
+        self.console.print(Padding(table, (0, 0, 0, 5)))
+
+    def _say_answers(self, store: ok.Store) -> None:
+        rows = store.sql("select \"by\", answer from approval where status = 'answered' order by settled")
+        for by, answers in rows.groupby("by").answer:
+            yes = sum(json.loads(answer)["approve"] for answer in answers)
+            self.say(f"Answered by {by}: {yes} yes, {len(answers) - yes} no; who and when is in the log.")
+        counts = store.sql("select status, count(*) as runs from run where events > 0 group by all order by 2 desc")
+        said = ", ".join(f"{row['runs']} {row['status']}" for row in counts.to_dict("records"))
+        self.say(f"All runs: {said}.")
+
+    def compare(self) -> None:
+        """Compare three ways to protect the slow step, and write the report."""
+        self.head("Which protection holds up, if extract were a model call of thirty seconds?")
+        began = wall_micro()
+        exp = experiment(self.documents, self.seed)
+        with self.waiting("simulating"):
+            results = exp.run()
+            if results.partial:
+                raise KeyboardInterrupt
+            frame = results.compare("success", "full", "p95", "cost", baseline=BASELINE)
+        self.say(
+            f"{TRIALS:,} simulated runs each, in a storm in which 25 % of calls are refused, 3 % hang and 10 % are "
+            f"slow: {long_time(results.frame.latency.sum())} of waiting, in {self.seconds_since(began)}. "
+            "Latencies and storm are assumptions; the steps are the real ones."
+        )
+        self.show(comparison_table(frame))
+        self._write_report(results)
+
+    def _write_report(self, results: Results) -> None:
+        # Under another name first: a folder with a report is a folder with a finished demo.
+        draft = results.report(self.place.report.with_suffix(".part.html"))
+        os.replace(draft, self.place.report)
+        self.console.print()
+        self.say(("Report  ", "bold"), str(self.place.report))
+        self.say(("Store   ", "bold"), str(self.place.store))
+        self.console.print()
+        self.say(f"The whole story took {self.seconds_since(self.began)}.")
+
+
+def _tally(report: Report, node: str) -> Tally:
+    return next(tally for tally in report.tallies if tally.node == node)

@@ -1,0 +1,246 @@
+"""Tables: estimates with their intervals, and comparisons with their verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, nan, sqrt
+from typing import TYPE_CHECKING, Final
+
+from orchkit.errors import DefinitionError
+from orchkit.experiments._blocks import Blocks
+from orchkit.experiments._intervals import (
+    UNBOUNDED,
+    Draws,
+    Interval,
+    Normal,
+    Wider,
+    Wilson,
+    bonett_price,
+    holm,
+    order_statistics,
+    quantile_of,
+)
+from orchkit.experiments._metrics import Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+__all__ = ["ALPHA", "Contrast", "Level", "contrasts", "levels"]
+
+ALPHA: Final = 0.05
+"""Every interval is at 95 %, every family of verdicts too."""
+
+_DRAWS: Final = 1999
+_FEW: Final = 10
+_SIGNS: Final = 6  # so many equal differences it takes until chance alone (2 * 2**-6) is below 5 %
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One metric of one arm under one plan of faults."""
+
+    metric: str
+    arm: str
+    faults: str
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One metric of one arm against the baseline."""
+
+    metric: str
+    arm: str
+    faults: str
+    estimate: float
+    base: float
+    difference: float
+    low: float
+    high: float
+    n: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    metric: Metric
+    arm: int
+    base: int
+    cells: tuple[int, ...]
+
+
+def levels(blocks: Blocks, metrics: Sequence[Metric]) -> list[Level]:
+    """Estimate each metric of each arm under each plan of faults."""
+    return [
+        _level(blocks, metric, arm, cell)
+        for metric in metrics
+        for cell in range(len(blocks.plan.faults))
+        for arm in range(len(blocks.plan.arms))
+    ]
+
+
+def _level(blocks: Blocks, metric: Metric, arm: int, cell: int) -> Level:
+    values = blocks.column(metric.column)[arm, cell]
+    names = metric.name, [*blocks.plan.arms][arm], [*blocks.plan.faults][cell]
+    if not len(values):
+        return Level(*names, nan, nan, nan, 0)
+    low, high = _knowledge(blocks, metric, arm, cell).bounds(ALPHA)
+    top = 1.0 if metric.kind == "rate" else inf
+    return Level(*names, _estimate(metric, values), max(0.0, low), min(top, high), blocks.n)
+
+
+def _estimate(metric: Metric, values: Floats) -> float:
+    import numpy as np
+
+    return quantile_of(np.sort(values), metric.q) if metric.kind == "quantile" else float(values.mean())
+
+
+def _knowledge(blocks: Blocks, metric: Metric, arm: int, cell: int) -> Interval:
+    import numpy as np
+
+    values = blocks.column(metric.column)[arm, cell]
+    if metric.kind == "mean":
+        return _of_mean(blocks, values, _DRAWS)
+    if metric.kind == "rate":
+        single: Interval = Wilson(int(values.sum()), len(values))
+        return Wider([single, _of_mean(blocks, values, _DRAWS)]) if blocks.clustered else single
+    single = order_statistics(np.sort(values), metric.q, ALPHA)
+    if not blocks.clustered:
+        return single
+    return Wider([single, Draws(np.sort(blocks.quantile_draws(metric.column, arm, cell, metric.q, _DRAWS)))])
+
+
+def _of_mean(blocks: Blocks, values: Floats, count: int) -> Interval:
+    """Bound a mean over units: by Student's t and the bootstrap, whichever is wider."""
+    import numpy as np
+
+    if not np.isfinite(values).all() or blocks.units < 2:
+        return UNBOUNDED
+    mean = float(values.mean())
+    rest = blocks.sums(values) - mean * blocks.sizes
+    rest[np.abs(rest) <= 1e-12 * np.abs(values).max()] = 0.0  # rounding is not luck
+    scale = blocks.units / (blocks.units - 1)
+    student = Normal(mean, sqrt(scale * float(rest @ rest)) / blocks.n, blocks.units - 1)
+    if student.se == 0:
+        return student if blocks.units >= _SIGNS or mean == 0 else UNBOUNDED
+    if blocks.units < _FEW:
+        return student
+    return Wider([student, Draws(blocks.mean_draws(values, count))])
+
+
+def contrasts(blocks: Blocks, metrics: Sequence[Metric], baseline: str, pool: bool) -> list[Contrast]:
+    """Compare each arm with the baseline, pair by pair, and judge them as one family.
+
+    Raises
+    ------
+    DefinitionError
+        If the baseline is no arm, or is the only one.
+    """
+    arms = [*blocks.plan.arms]
+    if baseline not in arms:
+        raise DefinitionError(f"compare(baseline={baseline!r}): no such arm; there are: {', '.join(arms)}")
+    if len(arms) == 1:
+        raise DefinitionError(f"compare(baseline={baseline!r}): it is the only arm; a comparison needs a second one")
+    questions = list(_questions(blocks, metrics, arms.index(baseline), pool))
+    count = max(_DRAWS, 200 * len(questions) - 1)  # so that the strictest level still has five draws beyond it
+    known = [_difference(blocks, question, count) for question in questions]
+    shares = holm([interval.p for interval in known], ALPHA)
+    return [_contrast(blocks, *one) for one in zip(questions, known, shares, strict=True)]
+
+
+def _questions(blocks: Blocks, metrics: Sequence[Metric], base: int, pool: bool) -> Iterator[_Question]:
+    every = tuple(range(len(blocks.plan.faults)))
+    for metric in metrics:
+        for cells in [every] if pool else [(cell,) for cell in every]:
+            for arm in range(len(blocks.plan.arms)):
+                if arm != base:
+                    yield _Question(metric, arm, base, cells)
+
+
+def _difference(blocks: Blocks, ask: _Question, count: int) -> Interval:
+    if not blocks.n:
+        return UNBOUNDED
+    if ask.metric.kind == "quantile":
+        return _of_quantiles(blocks, ask, count)
+    own, base = _sides(blocks, ask)
+    gaps = _minus(own, base)
+    mean = _of_mean(blocks, gaps.mean(axis=0), count)
+    if ask.metric.kind == "mean":
+        return mean
+    cells = len(ask.cells)
+    return Wider([mean, bonett_price((gaps > 0).sum() / cells, (gaps < 0).sum() / cells, blocks.n)])
+
+
+def _sides(blocks: Blocks, ask: _Question) -> tuple[Floats, Floats]:
+    values, cells = blocks.column(ask.metric.column), list(ask.cells)
+    return values[ask.arm, cells], values[ask.base, cells]
+
+
+def _minus(own: Floats, base: Floats) -> Floats:
+    import numpy as np
+
+    gaps = np.zeros_like(own)
+    np.subtract(own, base, out=gaps, where=own != base)  # two runs that never ended do not differ
+    return gaps
+
+
+def _of_quantiles(blocks: Blocks, ask: _Question, count: int) -> Interval:
+    """Bound a difference of quantiles by resampling both arms together."""
+    import numpy as np
+
+    if blocks.units < _FEW:
+        return UNBOUNDED
+    draws = np.zeros(count)
+    for cell in ask.cells:
+        own, base = (
+            blocks.quantile_draws(ask.metric.column, arm, cell, ask.metric.q, count) for arm in (ask.arm, ask.base)
+        )
+        draws += _minus(own, base) / len(ask.cells)
+    return _Enough(Draws(np.sort(draws)), ask.metric.q**blocks.n)
+
+
+@dataclass(frozen=True, slots=True)
+class _Enough:
+    """Draws of a quantile, which mean nothing where the sample may well lie below it altogether."""
+
+    draws: Draws
+    miss: float
+
+    def bounds(self, alpha: float) -> tuple[float, float]:
+        return self.draws.bounds(alpha) if self.miss <= alpha / 2 else (-inf, inf)
+
+    @property
+    def p(self) -> float:
+        return min(1.0, max(self.draws.p, 2 * self.miss))
+
+
+def _contrast(blocks: Blocks, ask: _Question, known: Interval, alpha: float) -> Contrast:
+    names = ask.metric.name, [*blocks.plan.arms][ask.arm]
+    faults = [*blocks.plan.faults]
+    cell = faults[ask.cells[0]] if len(ask.cells) == 1 else "all"
+    own, base = (_mean_estimate(ask.metric, side) for side in _sides(blocks, ask))
+    low, high = known.bounds(alpha)
+    edge = 1.0 if ask.metric.kind == "rate" else inf
+    low, high = max(-edge, low), min(edge, high)
+    n = blocks.n * len(ask.cells)
+    gap = 0.0 if own == base and isfinite(own) else own - base
+    return Contrast(*names, cell, own, base, gap, low, high, n, _verdict(ask.metric, low, high))
+
+
+def _mean_estimate(metric: Metric, side: Floats) -> float:
+    if not side.size:
+        return nan
+    return sum(_estimate(metric, values) for values in side) / len(side)
+
+
+def _verdict(metric: Metric, low: float, high: float) -> str:
+    if low <= 0 <= high:
+        return "cannot tell"
+    return "better" if (low > 0) == metric.higher_is_better else "worse"

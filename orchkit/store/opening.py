@@ -1,0 +1,189 @@
+"""Opening a store's file: what may be wrong with it is found here, and not at the first event.
+
+The file is never opened, hashed or copied by Python while DuckDB has it open: closing any descriptor of it would drop
+the POSIX lock that keeps other processes out. Looking at its inode is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from orchkit.errors import StoreBusy, StoreUnreadable, StoreWriteError
+from orchkit.store.schema import SCHEMA_VERSION, STATEMENTS, TABLES
+from orchkit.store.writer import first_line
+
+__all__ = ["Inode", "inode_of", "open_file", "release"]
+
+Inode = tuple[int, int]
+
+_HELD: dict[Inode, int] = {}
+_LOCK = threading.Lock()
+
+
+def open_file(path: Path) -> tuple[duckdb.DuckDBPyConnection, Inode]:
+    """Open a store's file, make it if it is not there, and prove that it can be written.
+
+    Returns
+    -------
+    connection : duckdb.DuckDBPyConnection
+    inode : tuple of int
+        To be given back to `release`.
+
+    Raises
+    ------
+    StoreBusy
+        If this or another process has it open.
+    StoreUnreadable
+        If it is no store, damaged, or newer than this orchkit.
+    StoreWriteError
+        If nothing can be written there.
+    """
+    if path.is_dir():
+        raise StoreUnreadable(f"{path} is a directory; give the path of a file, such as lab.duckdb")
+    if not path.parent.is_dir():
+        raise StoreUnreadable(f"{path.parent} does not exist; make the directory first, or use another path")
+    with _LOCK:
+        _refuse_held(path)
+        connection = _connect(path)
+        inode = inode_of(path)
+        assert inode is not None
+        _HELD[inode] = os.getpid()
+    try:
+        _prepare(connection, path)
+        _probe(connection, path)
+    except BaseException:
+        connection.close()
+        release(inode)
+        raise
+    return connection, inode
+
+
+def inode_of(path: Path) -> Inode | None:
+    """Tell a file from its namesakes; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def release(inode: Inode) -> None:
+    """Say that a file is no longer open."""
+    _HELD.pop(inode, None)
+
+
+def _renew() -> None:
+    # In a forked child the lock may be held by a thread that is not there.
+    global _LOCK  # noqa: PLW0603 - it guards what one process holds
+    _LOCK = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)
+
+
+def _refuse_held(path: Path) -> None:
+    # Before DuckDB sees it: to open and close the file again by a second name would drop the lock of the first.
+    inode = inode_of(path)
+    pid = _HELD.get(inode) if inode is not None else None
+    if pid is None:
+        return
+    if pid == os.getpid():
+        raise StoreBusy(
+            f"{path.name} is open in this process already; use that store, ok.open(path) shares it", pid=pid
+        )
+    raise StoreBusy(
+        f"{path.name} is held by process {pid}, which this one was forked from; use spawn, or another path", pid=pid
+    )
+
+
+def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    config: dict[str, Any] = {
+        "threads": min(4, os.cpu_count() or 1),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "checkpoint_threshold": "64MB",
+        "wal_autocheckpoint_entries": 5000,
+        # A SELECT could otherwise turn logging or profiling into files on: they are table functions.
+        "lock_configuration": True,
+    }
+    try:
+        return duckdb.connect(str(path), config=config)
+    except duckdb.Error as error:
+        held = re.search(r"held in (.*?) \(PID (\d+)\)", str(error))
+        if held:
+            raise StoreBusy(
+                f"{path.name} is held by process {held[2]} ({held[1]}); close it there, or use another path",
+                pid=int(held[2]),
+            ) from error
+        if "different configuration" in str(error):
+            raise StoreBusy(
+                f"{path.name} is open in this process by duckdb.connect; close that, and query it by store.sql",
+                pid=os.getpid(),
+            ) from error
+        raise StoreUnreadable(
+            f"{path} cannot be opened as a store: {first_line(error)}; use another path, or restore it from a copy"
+        ) from error
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    try:
+        tables = {row[0] for row in connection.execute("select table_name from duckdb_tables()").fetchall()}
+        found = dict(connection.execute("select key, value from meta").fetchall()) if tables >= TABLES else {}
+    except duckdb.Error as error:
+        raise StoreUnreadable(
+            f"{path} cannot be read: {first_line(error)}; restore it from a copy, or use another path"
+        ) from error
+    if not tables:
+        _create(connection, path)
+    elif not tables >= TABLES:
+        raise StoreUnreadable(f"{path} is a DuckDB file but no orchkit store; use another path")
+    else:
+        _check_version(found.get("schema_version"), path)
+
+
+def _check_version(found: str | None, path: Path) -> None:
+    if found == str(SCHEMA_VERSION):
+        return
+    newer = found is not None and found.isdecimal() and int(found) > SCHEMA_VERSION
+    way_out = "upgrade orchkit" if newer else "use the orchkit that wrote it"
+    raise StoreUnreadable(
+        f"{path} has schema version {found}, this orchkit knows {SCHEMA_VERSION}; {way_out}, or use another path"
+    )
+
+
+def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    try:
+        connection.execute("begin")
+        for statement in STATEMENTS:
+            connection.execute(statement)
+        connection.execute("insert into meta values ('schema_version', ?)", [str(SCHEMA_VERSION)])
+        connection.execute("commit")
+        # A schema change must not sit in a log that may be replayed.
+        connection.execute("checkpoint")
+    except duckdb.Error as error:
+        raise _unwritable(path, error) from error
+
+
+def _probe(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    # A commit: a file that can be written in a directory that cannot opens well and fails at the first event.
+    try:
+        connection.execute(
+            """insert into opening
+               select coalesce(max(epoch), 0) + 1, ?, make_timestamp(epoch_us(now())), version() from opening""",
+            [os.getpid()],
+        )
+    except duckdb.Error as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: duckdb.Error) -> StoreWriteError:
+    return StoreWriteError(
+        f"{path} cannot be written: {first_line(error)}; see that the disk has room and that {path.parent} lets you "
+        "make files, or use another path"
+    )

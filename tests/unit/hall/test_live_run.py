@@ -1,0 +1,474 @@
+"""Live runs as users hold them: real time, real threads, a real file."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import orchkit as ok
+
+
+class Decision(BaseModel):
+    approve: bool
+    note: str = ""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ok.Store]:
+    with ok.open(tmp_path / "lab.duckdb") as opened:
+        yield opened
+
+
+def asking(timeout: float | None = None) -> ok.Workflow:
+    wf = ok.Workflow("asking", input=str)
+
+    @wf.step
+    async def draft(input: str) -> str:
+        return f"Dear {input}"
+
+    wf.approval("review", answer=Decision, show="draft", timeout=timeout)
+
+    @wf.step(effect=True)
+    async def send(draft: str, review: Decision | None) -> str:
+        return f"{draft}: {'sent' if review and review.approve else 'kept'}"
+
+    return wf
+
+
+def test_start_returns_before_the_run_is_done_and_result_gives_its_value(store: ok.Store) -> None:
+    gate = threading.Event()
+    wf = ok.Workflow("gated", input=int)
+
+    @wf.step
+    def wait(input: int) -> int:
+        gate.wait()
+        return input + 1
+
+    run = wf.start(1, store=store)
+    assert run.status == "running"
+    assert store.runs().run.tolist() == [run.id]
+    with pytest.raises(TimeoutError):
+        run.result(timeout=0)
+    gate.set()
+    assert run.result(timeout=30) == 2
+    assert run.status == "completed"
+
+
+def test_an_approval_is_asked_answered_and_recorded(store: ok.Store) -> None:
+    run = asking().start("Dana", store=store).wait_settled(30)
+    assert run.status == "waiting"
+    assert run.pending() == ["review"]
+    assert run.question("review") == "Dear Dana"
+    assert store.pending().node.tolist() == ["review"]
+    run.answer("review", Decision(approve=True), by="lee")
+    assert run.result(timeout=30) == "Dear Dana: sent"
+    row = store.sql("select * from approval").iloc[0]
+    assert (row["status"], row["by"]) == ("answered", "lee")
+    assert store.pending().empty
+
+
+def test_answers_as_dicts_are_validated_and_a_wrong_one_can_be_corrected(store: ok.Store) -> None:
+    run = asking().start("Dana", store=store).wait_settled(30)
+    with pytest.raises(ok.AnswerInvalid, match="stays open"):
+        run.answer("review", {"approve": "perhaps"})
+    run.answer("review", {"approve": False})
+    assert run.result(timeout=30) == "Dear Dana: kept"
+
+
+def test_an_answer_to_what_is_not_asked_names_what_is(store: ok.Store) -> None:
+    run = asking().start("Dana", store=store).wait_settled(30)
+    with pytest.raises(ok.ApprovalUnknown, match="did you mean 'review'"):
+        run.answer("revue", Decision(approve=True))
+    run.answer("review", Decision(approve=True))
+    run.result(timeout=30)
+    with pytest.raises((ok.AnswerLate, ok.ApprovalUnknown)):
+        run.answer("review", Decision(approve=True))
+
+
+def test_of_many_answers_at_once_exactly_one_is_taken(store: ok.Store) -> None:
+    run = asking().start("Dana", store=store).wait_settled(30)
+    start = threading.Barrier(8)
+
+    def answer(who: int) -> str:
+        start.wait()
+        try:
+            run.answer("review", Decision(approve=True), by=str(who))
+        except ok.AnswerLate:
+            return "late"
+        return str(who)
+
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(answer, range(8)))
+    run.result(timeout=30)
+    taken = [who for who in said if who != "late"]
+    answered = [event for event in run.log if event.kind == "answered"]
+    assert len(taken) == len(answered) == 1
+    assert answered[0].by == taken[0]
+
+
+def test_an_approval_expires_and_the_value_is_none(store: ok.Store) -> None:
+    run = asking(timeout=0.01).start("Dana", store=store)
+    assert run.result(timeout=30) == "Dear Dana: kept"
+    assert [event.kind for event in run.log if event.node == "review"] == ["asked", "expired", "settled"]
+
+
+def test_a_question_is_durable_before_it_is_shown_and_an_answer_before_it_returns(tmp_path: Path) -> None:
+    # Read through DuckDB itself: what another cursor sees is committed.
+    with ok.open(tmp_path / "lab.duckdb") as store:
+        run = asking().start("Dana", store=store).wait_settled(30)
+        committed = store._kept._connection.cursor().execute("select kind from event").fetchall()
+        assert ("asked",) in committed
+        run.answer("review", Decision(approve=True))
+        committed = store._kept._connection.cursor().execute("select kind from event").fetchall()
+        assert ("answered",) in committed
+        run.result(timeout=30)
+
+
+def test_before_an_effect_acts_its_start_is_durable(tmp_path: Path) -> None:
+    with ok.open(tmp_path / "lab.duckdb") as store:
+        wf = ok.Workflow("effects", input=str)
+        seen: list[list[tuple[Any, ...]]] = []
+
+        @wf.step
+        async def prepare(input: str) -> str:
+            return input
+
+        @wf.step(effect=True)
+        def act(prepare: str) -> str:
+            query = "select kind, node from event order by seq"
+            seen.append(store._kept._connection.cursor().execute(query).fetchall())
+            return "done"
+
+        wf.start("x", store=store).result(timeout=30)
+        assert seen[0] == [
+            ("run_started", None),
+            ("started", "prepare"),
+            ("completed", "prepare"),
+            ("settled", "prepare"),
+            ("started", "act"),
+        ]
+
+
+def test_strict_makes_every_start_durable_before_its_body(tmp_path: Path) -> None:
+    with ok.open(tmp_path / "lab.duckdb") as store:
+        wf = ok.Workflow("strict", input=int)
+        counts: list[tuple[int, int]] = []
+
+        def count(expected: int) -> None:
+            (found,) = store._kept._connection.cursor().execute("select count(*) from event").fetchone()
+            counts.append((expected, found))
+
+        @wf.step
+        def one(input: int) -> int:
+            count(2)
+            return input
+
+        @wf.step
+        def two(one: int) -> int:
+            count(5)
+            return one
+
+        wf.start(1, store=store, durability="strict").result(timeout=30)
+        assert all(expected == found for expected, found in counts)
+
+
+def failing(error: Callable[[], BaseException], **policies: Any) -> ok.Workflow:
+    wf = ok.Workflow("failing", input=str)
+
+    @wf.step(**policies)
+    async def break_it(input: str) -> str:
+        raise error()
+
+    return wf
+
+
+def test_a_failure_is_one_plain_error_with_its_cause(store: ok.Store) -> None:
+    run = failing(lambda: ValueError("no such thing"), retry=ok.Retry(2, wait=ok.backoff(0))).start("x", store=store)
+    with pytest.raises(ok.RunError, match="break_it failed on attempt 2: ValueError: no such thing") as caught:
+        run.result(timeout=30)
+    assert (caught.value.node, caught.value.attempt, caught.value.run_id) == ("break_it", 2, run.id)
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert run.status == "failed"
+
+
+def test_programming_errors_are_not_retried(store: ok.Store) -> None:
+    run = failing(lambda: TypeError("bad call"), retry=ok.Retry(5)).start("x", store=store)
+    with pytest.raises(ok.RunError, match="TypeError"):
+        run.result(timeout=30)
+    assert sum(event.kind == "started" for event in run.log) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_what_would_kill_a_thread_or_a_loop_is_a_failed_attempt(error: type[BaseException]) -> None:
+    run = failing(error).start("x", durability="memory")
+    with pytest.raises(ok.RunError, match=error.__name__):
+        run.result(timeout=30)
+    # The engine still serves others:
+    assert asking(timeout=0.001).start("x", durability="memory").result(timeout=30) == "Dear x: kept"
+
+
+def test_a_body_that_eats_its_cancellation_holds_up_nobody() -> None:
+    release = threading.Event()
+    wf = ok.Workflow("stubborn", input=str)
+
+    @wf.step(timeout=0.02, retry=ok.Retry(2, wait=ok.backoff(0)))
+    async def stubborn(input: str, ctx: ok.Context) -> str:
+        if ctx.attempt == 2:
+            return "second"
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.to_thread(release.wait)
+        return "first, too late"
+
+    run = wf.start("x", durability="memory")
+    assert run.result(timeout=30) == "second"
+    release.set()
+    kinds = [(event.kind, event.status) for event in run.log if event.node]
+    assert ("failed", "timeout") in kinds
+
+
+def test_a_sync_step_that_times_out_is_dropped() -> None:
+    release = threading.Event()
+    wf = ok.Workflow("threads", input=str)
+
+    @wf.step(timeout=0.02, fallback="gave up")
+    def slow(input: str) -> str:
+        release.wait()
+        return "late"
+
+    run = wf.start("x", durability="memory")
+    assert run.result(timeout=30) == "gave up"
+    release.set()
+    assert run.status == "degraded"
+
+
+def test_cancelling_keeps_what_is_recorded_and_stops_the_rest(store: ok.Store) -> None:
+    started, ended, wf = threading.Event(), threading.Event(), ok.Workflow("long", input=str)
+
+    @wf.step
+    async def quick(input: str) -> str:
+        return input
+
+    @wf.step
+    async def long(quick: str) -> str:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return "never"
+
+    run = wf.start("x", store=store)
+    assert started.wait(30)
+    run.cancel(by="lee", why="too dear")
+    with pytest.raises(ok.RunCancelled, match="by lee: too dear"):
+        run.result(timeout=30)
+    assert run.status == "cancelled"
+    kinds = [(event.kind, event.node) for event in run.log]
+    assert kinds[-3:] == [("cancelled", ""), ("cancelled", "long"), ("run_ended", "")]
+    assert ("settled", "quick") in kinds
+    assert ended.wait(30)
+
+
+def test_a_run_can_be_awaited_in_any_loop(store: ok.Store) -> None:
+    async def main() -> str:
+        run = asking().start("Dana", store=store)
+        await run.settled()
+        run.answer("review", Decision(approve=True))
+        value: str = await run
+        return value
+
+    assert asyncio.run(main()) == "Dear Dana: sent"
+
+
+def test_interrupting_an_awaiting_cell_cancels_the_run(store: ok.Store) -> None:
+    async def main() -> ok.Run:
+        run = asking().start("Dana", store=store)
+        await run.settled()
+        waiter = asyncio.ensure_future(_await(run))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        return run
+
+    run = asyncio.run(main())
+    with pytest.raises(ok.RunCancelled):
+        run.result(timeout=30)
+
+
+async def _await(run: ok.Run) -> Any:
+    return await run
+
+
+def test_a_slow_sibling_holds_nobody_up_and_neither_does_a_person() -> None:
+    gate = threading.Event()
+    wf = ok.Workflow("branches", input=str)
+
+    @wf.step
+    def slow(input: str) -> str:
+        gate.wait()
+        return "slow"
+
+    @wf.step
+    async def fast(input: str) -> str:
+        return "fast"
+
+    @wf.step
+    async def after_fast(fast: str) -> str:
+        reached.set()
+        return fast
+
+    wf.approval("person", answer=bool)
+    reached = threading.Event()
+    run = wf.start("x", durability="memory")
+    assert reached.wait(30)  # while `slow` runs and a person is asked
+    gate.set()
+    run.wait_settled(30)
+    run.answer("person", True)
+    assert run.result(timeout=30) == {"slow": "slow", "after_fast": "fast", "person": True}
+
+
+def test_resuming_a_finished_run_gives_it_as_it_is(store: ok.Store) -> None:
+    wf = asking(timeout=0.001)
+    run = wf.start("Dana", store=store)
+    run.result(timeout=30)
+    again = store.resume(run.id, wf)
+    assert again.result() == "Dear Dana: kept"
+    assert again.log == run.log
+
+
+def test_resuming_a_run_that_this_process_executes_is_refused(store: ok.Store) -> None:
+    wf = asking()
+    run = wf.start("Dana", store=store).wait_settled(30)
+    with pytest.raises(ok.RunHeld, match=r"store\.run"):
+        store.resume(run.id, wf)
+    watched = store.run(run.id)
+    assert watched.status == "waiting"
+    watched.answer("review", Decision(approve=True))
+    assert run.result(timeout=30) == "Dear Dana: sent"
+
+
+def test_an_injected_crash_leaves_a_run_that_resumes(store: ok.Store) -> None:
+    wf = asking()
+    run = wf.start("Dana", store=store, faults=ok.Faults(ok.faults.crash(after=4)))
+    with pytest.raises(ok.RunCrashed):
+        run.result(timeout=30)
+    assert run.status == "orphaned"
+    assert store.runs().status.tolist() == ["open"]
+    assert store.run(run.id).status == "orphaned"
+    resumed = store.resume(run.id, wf).wait_settled(30)
+    resumed.answer("review", Decision(approve=True))
+    assert resumed.result(timeout=30) == "Dear Dana: sent"
+    started = [event.node for event in resumed.log if event.kind == "started"]
+    assert sorted(started) == ["draft", "send"]
+
+
+def test_a_changed_step_is_noticed_on_resume(store: ok.Store) -> None:
+    wf = asking()
+    run = wf.start("Dana", store=store, faults=ok.Faults(ok.faults.crash(after=4)))
+    with pytest.raises(ok.RunCrashed):
+        run.result(timeout=30)
+
+    @wf.step
+    async def draft(input: str) -> str:
+        return f"Hello {input}"
+
+    with pytest.raises(ok.DefinitionChanged, match="'draft'") as caught:
+        store.resume(run.id, wf)
+    assert caught.value.nodes == ("draft",)
+    resumed = store.resume(run.id, wf, on_change="keep").wait_settled(30)
+    resumed.answer("review", Decision(approve=True))
+    assert resumed.result(timeout=30) == "Dear Dana: sent"
+
+
+def test_comments_and_moved_lines_are_no_change(store: ok.Store) -> None:
+    wf = ok.Workflow("one", input=int)
+
+    @wf.step
+    async def step(input: int) -> int:
+        return input + 1
+
+    other = ok.Workflow("one", input=int)
+
+    @other.step()
+    async def step(input: int) -> int:  # noqa: F811 - redefined on purpose, as cells do
+        # a comment, and other
+        # lines
+        return input + 1
+
+    from orchkit.runs.fingerprint import fingerprints
+
+    assert fingerprints(wf.checked()) == fingerprints(other.checked())
+
+
+def test_a_value_that_cannot_be_stored_is_named() -> None:
+    wf = ok.Workflow("codec", input=str)
+
+    @wf.step
+    async def odd(input: str) -> dict[str, Any]:
+        return {"scores": [1.0, float("nan")]}
+
+    run = wf.start("x", durability="memory")
+    with pytest.raises(ok.RunError, match=r"odd failed: CodecError: result of 'odd' at .scores\[1\] is nan"):
+        run.result(timeout=30)
+
+
+def test_the_input_is_checked_before_anything_is_written(store: ok.Store) -> None:
+    wf = ok.Workflow("typed", input=Decision)
+
+    @wf.step
+    async def step(input: Decision) -> bool:
+        return input.approve
+
+    with pytest.raises(ok.DefinitionError, match="does not fit workflow 'typed'"):
+        wf.start({"approve": "perhaps"}, store=store)
+    assert store.runs().empty
+
+
+def test_an_answer_that_does_not_fit_the_annotation_is_retried() -> None:
+    wf = ok.Workflow("typed", input=str)
+
+    @wf.step(retry=ok.Retry(2, wait=ok.backoff(0)))
+    async def model(input: str, ctx: ok.Context) -> Decision:
+        return {"approve": "perhaps"} if ctx.attempt == 1 else Decision(approve=True)  # type: ignore[return-value]
+
+    run = wf.start("x", durability="memory")
+    assert run.result(timeout=30) == Decision(approve=True)
+    assert [event.status for event in run.log if event.kind == "failed"] == ["error"]
+
+
+def test_costs_of_failed_attempts_are_recorded() -> None:
+    wf = ok.Workflow("paid", input=str)
+
+    @wf.step(retry=ok.Retry(2, wait=ok.backoff(0)))
+    async def call(input: str, ctx: ok.Context) -> str:
+        ctx.spend(cost=0.25, tokens_in=10, tokens_out=5)
+        if ctx.attempt == 1:
+            raise ConnectionError
+        return "ok"
+
+    run = wf.start("x", durability="memory")
+    run.result(timeout=30)
+    assert run.events.cost.sum() == 0.5
+    assert run.events.tokens.sum() == 30
+
+
+def test_deps_reach_steps_and_are_never_recorded(store: ok.Store) -> None:
+    wf = ok.Workflow("deps", input=str)
+
+    @wf.step
+    async def use(input: str, ctx: ok.Context) -> str:
+        return str(ctx.deps["greeting"])
+
+    run = wf.start("x", store=store, deps={"greeting": "hello", "key": "s3cret"})
+    assert run.result(timeout=30) == "hello"
+    assert "s3cret" not in str(store.sql("select * from event").to_dict())
