@@ -1,7 +1,12 @@
 """Dice: every draw is a hash of who draws and for what, so that luck does not depend on order.
 
-One blake2b digest per attempt gives eight 64-bit words, one a purpose. Adding a retry, or switching a fault off,
-shifts nobody else's luck, so arms of an experiment stay paired (common random numbers).
+One blake2b digest per attempt gives eight 64-bit words, one a purpose. Adding a retry, a node or an item, defining
+nodes in another order, or switching a fault off shifts nobody else's luck, so arms of an experiment stay paired
+(common random numbers). Block 0 belongs to the attempt's model and its waits, block 1 to the step's own generator,
+and from block 2 on each fault of a plan has its word, by its place in the plan.
+
+The literal numbers that some keys give are held by ``tests/truth/test_dice.py``: to change one is to change every
+receipt.
 """
 
 from __future__ import annotations
@@ -29,18 +34,54 @@ def _digest64(text: str) -> int:
 
 
 def base_of(seed: int, case: int | str = 0, world: str = "") -> int:
-    """Give the part of every key that one trial shares."""
+    """Give the part of every key that one trial shares.
+
+    Parameters
+    ----------
+    seed : int
+    case : int or str
+        Which input; 1 and ``"1"`` are the same case.
+    world : str
+        Name of the world.
+
+    Returns
+    -------
+    int
+        64 bits.
+
+    Examples
+    --------
+    >>> base_of(7) == base_of(7, case=0), base_of(7) == base_of(7, case=1)
+    (True, False)
+    """
     return _digest64(f"{seed}\x1f{case}\x1f{world}")
 
 
 def path_of(path: str) -> int:
-    """Give the part of every key that belongs to one node path."""
+    """Give the part of every key that belongs to one node path: 64 bits.
+
+    Examples
+    --------
+    >>> path_of("draft") == path_of("draft/fallback:canned")
+    False
+    """
     return _digest64(path)
 
 
 def unit(word: int) -> float:
-    """Turn a 64-bit word into a float in (0, 1), never 0 or 1, so that every quantile is finite."""
-    return ((word >> 11) + 0.5) * 2.0**-53
+    """Turn a 64-bit word into a float in (0, 1), never 0 or 1, so that every quantile is finite.
+
+    Notes
+    -----
+    ``(k + 1/2) / 2**52`` for the word's upper 52 bits k. With 53 bits the sum would need 54: it would be rounded,
+    and the last one to 1.
+
+    Examples
+    --------
+    >>> unit(0) == 2**-53, unit(2**64 - 1) == 1 - 2**-53
+    (True, True)
+    """
+    return ((word >> 12) + 0.5) * 2.0**-52
 
 
 class Stream:
@@ -48,10 +89,14 @@ class Stream:
 
     Parameters
     ----------
-    base, path : int
+    base, path : int, 64 bits
         From `base_of` and `path_of`.
-    item, leg, attempt : int
-        Who draws.
+    item : int
+        Index in the map's list; -1 outside a map.
+    leg : int, 0..65,535
+        Of a hedge.
+    attempt : int, from 1
+        Below 2**32.
 
     Examples
     --------
@@ -67,7 +112,18 @@ class Stream:
         self._words = _words(base, path, item, leg, attempt, 0)
 
     def uniform(self, purpose: int, block: int = 0) -> float:
-        """Give the number in (0, 1) for one purpose; a block above 0 is a digest of its own."""
+        """Give the number in (0, 1) for one purpose; a block above 0 is a digest of its own.
+
+        Parameters
+        ----------
+        purpose : int, 0..7
+        block : int, 0..65,535
+
+        Returns
+        -------
+        float
+            The same each time it is asked for.
+        """
         words = self._words if block == 0 else _words(*self._key, block)
         return unit(words[purpose])
 

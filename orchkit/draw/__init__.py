@@ -17,9 +17,9 @@ triage
 
 from orchkit.draw._layout import Box, Layout, layout
 from orchkit.draw._lines import Line
-from orchkit.draw._of import picture_of
+from orchkit.draw._of import duration, picture_of
 from orchkit.draw._picture import Arrow, Picture, Shape
 from orchkit.draw._svg import svg
 from orchkit.draw._text import text
 
-__all__ = ["Arrow", "Box", "Layout", "Line", "Picture", "Shape", "layout", "picture_of", "svg", "text"]
+__all__ = ["Arrow", "Box", "Layout", "Line", "Picture", "Shape", "duration", "layout", "picture_of", "svg", "text"]

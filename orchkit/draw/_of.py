@@ -11,8 +11,9 @@ from orchkit.model.policies import Policy, option_name
 from orchkit.model.state import COMPLETED, DEGRADED, FAILED, OPEN, SKIPPED, RunState, fold, node_of
 from orchkit.model.steps import Node
 
-__all__ = ["picture_of"]
+__all__ = ["duration", "picture_of"]
 
+_UNITS = {"h": 3600, "min": 60, "s": 1, "ms": 0.001}
 _WORDS = {COMPLETED: "completed", DEGRADED: "degraded", FAILED: "failed", SKIPPED: "skipped"}
 
 
@@ -59,7 +60,7 @@ def _notes(node: Node) -> Iterator[str]:
     for policy in node.policies:
         yield describe_policy(policy)
     if node.timeout is not None:
-        yield f"expires after {_seconds(node.timeout)}"
+        yield f"expires after {duration(node.timeout)}"
     if node.on_error == "skip":
         yield "skipped on error"
 
@@ -69,14 +70,22 @@ def describe_policy(policy: Policy) -> str:
     if policy.kind == "retry":
         return f"retry {policy.attempts}"  # type: ignore[union-attr]  # the kind tells which it is
     if policy.kind == "timeout":
-        return f"timeout {_seconds(policy.seconds)}"  # type: ignore[union-attr]  # the kind tells which it is
+        return f"timeout {duration(policy.seconds)}"  # type: ignore[union-attr]  # the kind tells which it is
     return f"fallback {', '.join(map(option_name, policy.options))}"  # type: ignore[union-attr]  # the same
 
 
-def _seconds(seconds: float) -> str:
-    if seconds >= 7200:
-        return f"{seconds / 3600:g} h"
-    return f"{seconds / 60:g} min" if seconds >= 120 else f"{seconds:.3g} s"
+def duration(seconds: float) -> str:
+    """Say a duration in three digits and the unit that suits it.
+
+    Examples
+    --------
+    >>> duration(0.00172), duration(24.44), duration(1235.84), duration(7200)
+    ('1.72 ms', '24.4 s', '20.6 min', '2 h')
+    """
+    for size, unit in ((7200, "h"), (120, "min"), (1, "s"), (0.001, "ms")):
+        if seconds >= size:
+            return f"{seconds / _UNITS[unit]:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} µs"
 
 
 def _status(state: RunState, index: int, events: Sequence[Event]) -> str:
@@ -99,10 +108,10 @@ def _facts(node: Node, state: RunState, index: int, events: Sequence[Event]) -> 
         yield f"{attempts} attempts"
     injected = sum(event.kind == "injected" for event in events)
     if injected:
-        yield f"{injected} faults"
+        yield "1 fault" if injected == 1 else f"{injected} faults"
     settled = state.standing[index] in (COMPLETED, DEGRADED, FAILED)
     if settled and events and events[-1].t > events[0].t:
-        yield _seconds((events[-1].t - events[0].t) / 1e6)
+        yield duration((events[-1].t - events[0].t) / 1e6)
 
 
 def _arrow(graph: Graph, edge: Edge, state: RunState | None) -> Arrow:

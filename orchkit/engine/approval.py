@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.kernel import SIGNAL, TIMER, micro, suspend
 from orchkit.engine.program import Seat
+from orchkit.errors import SimulationError
 from orchkit.model.events import Event
 from orchkit.model.protocols import Outcome
 
@@ -75,5 +76,11 @@ def _arm(seat: Seat, inst: Instance, asked: Event, timeout: int) -> None:
     inputs = ex.arguments(inst, seat.site, None) if model.wants_inputs else {}
     draw = model.decide(inputs, ex.dice_at(seat.site, inst.item, 0, 1))
     if draw.latency is not None:
-        value = seat.site.dump(draw.value, seat.node.name)
+        try:
+            value = seat.site.dump(draw.value, seat.node.name)
+        except (TypeError, ValueError) as error:
+            raise SimulationError(
+                f"the world's answer for {seat.node.name!r} does not fit the question: {error}; give "
+                "ok.person(answers=) what the approval's answer= describes"
+            ) from error
         ex.kernel.arm(inst, begin + draw.latency, SIGNAL, Outcome("answered", value, by=draw.by))

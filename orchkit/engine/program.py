@@ -120,11 +120,18 @@ class Program:
             item=codec_for(function.item.annotation) if function and function.item else None,
             dump=self._dump(node, function),
             model=self.world.model(path) if self.world else None,
-            faults=self.faults.targets(path, node.tags, node.provider) if self.faults else None,
+            faults=self._faults(path, node) if self.faults else None,
             dice_path=path_of(path),
             timeout=timeout,
             retry=node.policy("retry"),
         )
+
+    def _faults(self, path: str, node: Node) -> FaultPlan | None:
+        assert self.faults is not None
+        if path != node.name:
+            # A fallback is not its node's provider: it is what is left when that one is down.
+            return self.faults.targets(path, (), None)
+        return self.faults.targets(path, node.tags, node.provider)
 
     @staticmethod
     def _dump(node: Node, function: Function | None) -> Callable[[Any, str], Any]:

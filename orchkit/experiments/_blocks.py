@@ -6,9 +6,9 @@ from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from orchkit.experiments._intervals import resamples
 from orchkit.experiments._metrics import cube_of
 from orchkit.experiments._plan import Plan
+from orchkit.experiments._resamples import resamples
 from orchkit.experiments._trials import Trials
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class Blocks:
         """Add up (n) values within each unit."""
         import numpy as np
 
-        return np.bincount(self.owner, weights=values, minlength=self.units)
+        sums: Floats = np.bincount(self.owner, weights=values, minlength=self.units).astype(np.float64)
+        return sums
 
     def mean_draws(self, values: Floats, count: int) -> Floats:
         """Give the mean of (n) values in each resample, sorted."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import inf, isnan, sqrt
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -19,12 +18,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = [
-    "UNBOUNDED", "Draws", "Interval", "Normal", "Wider", "Wilson", "bonett_price", "holm", "order_statistics",
-    "quantile_of", "resamples",
-]  # fmt: skip
-
-_CHUNK: Final = 2_000_000
+__all__ = ["UNBOUNDED", "Draws", "Fixed", "Interval", "Normal", "Wider", "Wilson", "bonett_price"]
 
 
 class Interval(Protocol):
@@ -203,104 +197,3 @@ def bonett_price(won: float, lost: float, n: float) -> Normal:
     """
     a, b = (won + 1) / (n + 2), (lost + 1) / (n + 2)
     return Normal(a - b, sqrt((a + b - (a - b) ** 2) / (n + 2)))
-
-
-def quantile_of(ordered: Floats, q: float) -> float:
-    """Give the q-quantile of sorted values as one of them: the smallest with a share of at least q up to it.
-
-    No interpolation, so that a run that never ended counts as one and does not spoil the others.
-    """
-    return float(ordered[_rank(q, len(ordered)) - 1])
-
-
-def _rank(q: float, n: int) -> int:
-    from math import ceil
-
-    return max(1, ceil(q * n - 1e-9))
-
-
-def order_statistics(ordered: Floats, q: float, alpha: float) -> Fixed:
-    """Bound the q-quantile by two of the sorted values, for any distribution.
-
-    Notes
-    -----
-    How many of n values lie below the quantile is binomial(n, q). The bounds are the values of rank
-    ``F^-1(alpha/2)`` and ``F^-1(1 - alpha/2) + 1`` [1]_; a rank outside of the sample gives no bound on that side.
-
-    References
-    ----------
-    .. [1] H. A. David, H. N. Nagaraja, "Order Statistics", 3rd edition, 2003, section 7.1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> order_statistics(np.arange(1.0, 101.0), 0.5, 0.05)
-    Fixed(low=40.0, high=61.0, p=1.0)
-    >>> order_statistics(np.arange(1.0, 101.0), 0.99, 0.05).high
-    inf
-    """
-    from scipy.stats import binom
-
-    n = len(ordered)
-    low, high = int(binom.ppf(alpha / 2, n, q)), int(binom.ppf(1 - alpha / 2, n, q)) + 1
-    return Fixed(float(ordered[low - 1]) if low else -inf, float(ordered[high - 1]) if high <= n else inf)
-
-
-@lru_cache(maxsize=2)
-def resamples(units: int, count: int, seed: int) -> tuple[npt.NDArray[np.uint8], ...]:
-    """Draw `count` bootstrap resamples: how often each unit is in each, in chunks of rows.
-
-    Notes
-    -----
-    By NumPy's legacy generator, whose stream is frozen: the same seed gives the same resamples with every version.
-    A unit is in a resample about once, by Poisson's law, so a byte holds the number.
-    """
-    import numpy as np
-
-    luck = np.random.RandomState(seed)
-    step = max(1, _CHUNK // units)
-    chunks = []
-    for start in range(0, count, step):
-        rows = min(step, count - start)
-        picks = luck.randint(0, units, size=(rows, units)) + units * np.arange(rows)[:, None]
-        counts = np.bincount(picks.ravel(), minlength=rows * units).reshape(rows, units)
-        chunks.append(counts.astype(np.uint8))
-    return tuple(chunks)
-
-
-def holm(ps: Sequence[float], alpha: float) -> list[float]:
-    """Share out alpha over a family of questions, by Holm's step-down rule [1]_.
-
-    Parameters
-    ----------
-    ps : sequence of float, 0..1
-        p values, one a question.
-    alpha : float, 0..1
-        How often any verdict of the whole family may be wrong.
-
-    Returns
-    -------
-    list of float
-        The level of each question: it is decided if its p is at most that.
-
-    Notes
-    -----
-    In order of p, the k-th of m questions (from 1) gets ``alpha / (m - k + 1)`` as long as all before it are
-    decided; from the first that is not, all get what that one got.
-
-    References
-    ----------
-    .. [1] S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statistics 6, 1979.
-
-    Examples
-    --------
-    >>> [round(level, 4) for level in holm([0.01, 0.04, 0.03, 0.005], 0.05)]
-    [0.0167, 0.025, 0.025, 0.0125]
-    """
-    levels = [alpha] * len(ps)
-    left, stopped = len(ps), False
-    for position in sorted(range(len(ps)), key=lambda i: ps[i]):
-        levels[position] = alpha / left
-        stopped = stopped or ps[position] > alpha / left
-        left -= 0 if stopped else 1
-    return levels

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from functools import cached_property
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from orchkit.errors import DefinitionError, ReplayMismatch
-from orchkit.experiments._metrics import HEADLINE, METRICS, metrics_of
+from orchkit.experiments._compare import Contrast, contrasts
+from orchkit.experiments._levels import Level, levels
+from orchkit.experiments._metrics import metrics_of
 from orchkit.experiments._plan import Plan
-from orchkit.experiments._tables import Contrast, Level, contrasts, levels
 from orchkit.experiments._trials import OUTCOMES, STATUSES, Trials, run_one
 from orchkit.hall.run import Run
 from orchkit.runs.handle import receipt
@@ -57,7 +57,7 @@ class Results:
     >>> res = ok.Experiment(arms, inputs=["Dana"], world=world, seeds=100).run()
     >>> res.compare("success", baseline="plain")[["arm", "difference", "n", "verdict"]]
          arm  difference    n verdict
-    0  retry        0.28  100  better
+    0  retry        0.26  100  better
     """
 
     def __init__(self, plan: Plan, trials: Trials) -> None:
@@ -211,13 +211,16 @@ class Results:
         Raises
         ------
         DefinitionError
-            If there is no such arm.
+            If there is no such arm, or an interrupt came before its first trial.
         ReplayMismatch
             If it comes out differently now: something in the world or in a step is not decided by the seed.
         """
         if arm not in self._plan.arms:
             raise DefinitionError(f"worst({arm!r}): no such arm; there are: {', '.join(self._plan.arms)}")
-        position = self._worst_position([*self._plan.arms].index(arm))
+        number = [*self._plan.arms].index(arm)
+        if number >= len(self._trials):
+            raise DefinitionError(f"worst({arm!r}): the interrupt came before its first trial")
+        position = self._worst_position(number)
         which = self._which(position)
         past = run_one(self._plan, *which)
         again, before = receipt(past.head, past.log()), self._trials.receipt(position)
@@ -229,6 +232,37 @@ class Results:
                 run_id=past.head.run_id,
             )
         return Run(past)
+
+    def report(self, path: str | os.PathLike[str], *, baseline: str | None = None) -> Path:
+        """Write one self-contained HTML file: no scripts, nothing from elsewhere, light and dark.
+
+        Parameters
+        ----------
+        path : path
+            Of the file; one that is there is replaced. Its folder must exist.
+        baseline : str, optional
+            The arm that the others are compared with; without it the first.
+
+        Returns
+        -------
+        pathlib.Path
+
+        Raises
+        ------
+        DefinitionError
+            If the path is a folder or lies in none, there is no such arm, or an interrupt came before every arm had
+            a trial.
+        ReplayMismatch
+            As in `worst`: the timelines are of runs that are made again.
+
+        Notes
+        -----
+        The same results give the same bytes, with the same versions of orchkit, numpy and scipy. All text that came
+        from outside is escaped.
+        """
+        from orchkit.experiments._report import write_report
+
+        return write_report(self, path, baseline)
 
     def _worst_position(self, arm: int) -> int:
         outcome, latency = self._trials.outcome, self._trials.latency
@@ -252,6 +286,12 @@ class Results:
         done, size = len(self._trials), self._plan.size
         trials = f"{size} trials" if done == size else f"{done} of {size} trials, interrupted"
         return f"Results({self._plan.shape_text}: {trials})"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        from orchkit.experiments._show import html_table, text_table
+
+        rows = self.levels()
+        return {"text/plain": text_table(repr(self), rows), "text/html": html_table(repr(self), rows)}
 
 
 def _framed(rows: list[Any], kind: type[Any]) -> pd.DataFrame:

@@ -110,14 +110,8 @@ def _ended_by_timeout(events: Sequence[Event]) -> bool:
     ends = [event for event in events if event.kind in ("settled", "skipped") and event.error]
     if not ends:
         return False
-    end = min(
-        ends, key=lambda event: event.kind == "skipped"
-    )  # a skipped node ends a run only if nothing failed
-    tries = [
-        e
-        for e in events
-        if e.kind == "failed" and e.item == end.item and e.node.partition("/")[0] == end.node
-    ]
+    end = min(ends, key=lambda event: event.kind == "skipped")  # a skipped node ends a run only if nothing failed
+    tries = [e for e in events if e.kind == "failed" and e.item == end.item and e.node.partition("/")[0] == end.node]
     return bool(tries) and tries[-1].status == "timeout"
 
 
@@ -136,9 +130,7 @@ def run_one(plan: Plan, seed: int, case: int, faults: int, arm: int) -> PastRun:
     try:
         return simulate(plan.programs[arm][faults], plan.inputs[arm][case], seed=seed, case=case)
     except Exception as error:
-        error.add_note(
-            f"in the trial arm={[*plan.arms][arm]!r}, faults={[*plan.faults][faults]!r}, {case=}, {seed=}"
-        )
+        error.add_note(f"in the trial arm={[*plan.arms][arm]!r}, faults={[*plan.faults][faults]!r}, {case=}, {seed=}")
         raise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from orchkit.errors import DefinitionError
-from orchkit.faults.plan import Fault, Trigger
+from orchkit.faults.plan import Fault, Trigger, is_number
 
 __all__ = ["crash", "fail", "hang", "slow"]
 
@@ -53,12 +53,23 @@ def fail(
 
     Examples
     --------
-    >>> fail("draft", rate=0.2)
-    fail('draft', rate=0.2)
+    >>> import orchkit as ok
+    >>> ok.faults.fail("draft", rate=0.2)
+    ok.faults.fail('draft', rate=0.2)
+    >>> ok.faults.fail("llm:a", first=2, after=1.5, error=TimeoutError("read timed out"))
+    ok.faults.fail('llm:a', after=1.5, first=2, error=TimeoutError('read timed out'))
     """
-    if not 0 <= after < float("inf"):
+    if not (is_number(after) and 0 <= after < float("inf")):
         raise DefinitionError(f"faults.fail(after={after!r}): seconds, 0 or more")
-    return Fault("fail", target, Trigger(rate, first, nth), _raiser(error), after)
+    raises = "" if error is ConnectionError else _as_code(error)
+    return Fault("fail", target, Trigger(rate, first, nth), _raiser(error), float(after), raises=raises)
+
+
+def _as_code(error: type[BaseException] | BaseException) -> str:
+    if not isinstance(error, type):
+        return repr(error)
+    module = "" if error.__module__ == "builtins" else f"{error.__module__}."
+    return f"{module}{error.__qualname__}"
 
 
 def _raiser(error: type[BaseException] | BaseException) -> Callable[[], BaseException]:
@@ -73,16 +84,27 @@ def _raiser(error: type[BaseException] | BaseException) -> Callable[[], BaseExce
 
     def make() -> BaseException:
         # A new one each time: a raised exception collects a traceback and notes.
-        try:
-            made = kind(*args)
-        except TypeError:
-            made = kind.__new__(kind, *args)
+        made = _constructed(kind, args)
         made.__dict__.update({name: value for name, value in state.items() if name != "__notes__"})
         made.add_note(_NOTE)
         return made
 
     make()
     return make
+
+
+def _constructed(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:
+    # An exception whose constructor takes something else than its args (a response, a code) is filled in from
+    # outside: calling it with them would fail, or put the message into the message.
+    try:
+        made = kind(*args)
+        if made.args == args:
+            return made
+    except Exception:
+        pass
+    made = kind.__new__(kind, *args)
+    made.args = args
+    return made
 
 
 def slow(
@@ -104,7 +126,8 @@ def slow(
         The answer takes this many times as long.
     add : float, seconds, >= 0
         And this much longer.
-    rate, first, nth
+    rate : float, 0..1
+    first, nth : int, >= 1
         As in `fail`.
 
     Returns
@@ -116,12 +139,18 @@ def slow(
     DefinitionError
         If something is out of range, or neither `factor` nor `add` is given.
 
+    Notes
+    -----
+    An attempt of length x then takes ``factor * x + add``, failed ones too; the attempt's time-out bounds that.
+
     Examples
     --------
-    >>> slow("llm:a", factor=4, rate=0.1)
-    slow('llm:a', factor=4, rate=0.1)
+    >>> import orchkit as ok
+    >>> ok.faults.slow("llm:a", factor=4, rate=0.1)
+    ok.faults.slow('llm:a', factor=4, rate=0.1)
     """
-    if not (1 <= factor < float("inf") and 0 <= add < float("inf")):
+    numbers = is_number(factor) and is_number(add)
+    if not (numbers and 1 <= factor < float("inf") and 0 <= add < float("inf")):
         raise DefinitionError(f"faults.slow(factor={factor!r}, add={add!r}): factor >= 1, add >= 0 seconds")
     if factor == 1.0 and add == 0.0:
         raise DefinitionError("faults.slow: say how slow, factor=4 or add=2.5 (seconds)")
@@ -137,17 +166,28 @@ def hang(
     ----------
     target : str
         A node's path (``*`` and ``?`` match), a tag, or a provider.
-    rate, first, nth
+    rate : float, 0..1
+    first, nth : int, >= 1
         As in `fail`.
 
     Returns
     -------
     Fault
 
+    Raises
+    ------
+    DefinitionError
+        If something is out of range.
+
+    Notes
+    -----
+    Without a time-out on the step a simulated run ends in `RunStuck`, and a live one waits until it is cancelled.
+
     Examples
     --------
-    >>> hang("draft", nth=1)
-    hang('draft', nth=1)
+    >>> import orchkit as ok
+    >>> ok.faults.hang("draft", nth=1)
+    ok.faults.hang('draft', nth=1)
     """
     return Fault("hang", target, Trigger(rate, first, nth))
 
@@ -174,8 +214,9 @@ def crash(*, after: int) -> Fault:
 
     Examples
     --------
-    >>> crash(after=5)
-    crash(after=5)
+    >>> import orchkit as ok
+    >>> ok.faults.crash(after=5)
+    ok.faults.crash(after=5)
     """
     if not isinstance(after, int) or isinstance(after, bool) or after < 1:
         raise DefinitionError(f"faults.crash(after={after!r}): records are counted from 1")

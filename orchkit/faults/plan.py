@@ -22,6 +22,16 @@ class Trigger:
     Attempts are counted per instance (a node, or one item of a map) and leg, from 1. So whether a fault strikes
     depends on who the attempt is and never on the order in which instances happened to run, and a resumed run
     meets the same faults as one that was not cut.
+
+    Parameters
+    ----------
+    rate : float, 0..1, optional
+    first, nth : int, >= 1, optional
+
+    Raises
+    ------
+    DefinitionError
+        If one is out of range.
     """
 
     rate: float | None = None
@@ -29,7 +39,7 @@ class Trigger:
     nth: int | None = None
 
     def __post_init__(self) -> None:
-        if self.rate is not None and not 0 <= self.rate <= 1:
+        if self.rate is not None and not (is_number(self.rate) and 0 <= self.rate <= 1):
             raise DefinitionError(f"rate={self.rate!r}: a rate is between 0 and 1")
         for name in ("first", "nth"):
             count = getattr(self, name)
@@ -37,7 +47,7 @@ class Trigger:
                 raise DefinitionError(f"{name}={count!r}: count attempts from 1")
 
     def fires(self, u: float, attempt: int) -> bool:
-        """Say whether it strikes this attempt, for its uniform draw u."""
+        """Say whether it strikes this attempt (from 1), for its uniform draw u in (0, 1)."""
         return (
             (self.rate is None or u < self.rate)
             and (self.first is None or attempt <= self.first)
@@ -46,7 +56,17 @@ class Trigger:
 
     def __str__(self) -> str:
         parts = ((name, getattr(self, name)) for name in ("rate", "first", "nth"))
-        return "".join(f", {name}={value:g}" for name, value in parts if value is not None)
+        return "".join(f", {name}={_shown(value)}" for name, value in parts if value is not None)
+
+
+def is_number(x: object) -> bool:
+    """Say whether it is an int or a float, and no bool."""
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+
+def _shown(x: float) -> str:
+    # Exactly: a plan's text is what people paste, and what the digest of an experiment's plan is made of.
+    return str(int(x)) if x == int(x) and abs(x) < 1e15 else repr(float(x))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,8 +84,16 @@ class Fault:
         Makes the exception that a "fail" raises.
     after : float, seconds
         When a "fail" strikes, from the attempt's start; for a "crash", the record after which it comes.
-    factor, add : float
+    factor : float, >= 1
+    add : float, seconds, >= 0
         Of a "slow".
+    raises : str
+        What `error` makes, as code; "" for the default.
+
+    Raises
+    ------
+    DefinitionError
+        If the target is no text, or there is none.
     """
 
     kind: str
@@ -75,6 +103,13 @@ class Fault:
     after: float = 0.0
     factor: float = 1.0
     add: float = 0.0
+    raises: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind != "crash" and not (isinstance(self.target, str) and self.target):
+            raise DefinitionError(
+                f"faults.{self.kind}({self.target!r}): say what it hits: a node's path, a tag or a provider"
+            )
 
     def hits(self, path: str, tags: Sequence[str], provider: str | None) -> bool:
         """Say whether a node is its target."""
@@ -82,9 +117,10 @@ class Fault:
 
     def __repr__(self) -> str:
         if self.kind == "crash":
-            return f"crash(after={self.after:g})"
-        extra = "".join(f", {name}={value:g}" for name, value, none in self._severities() if value != none)
-        return f"{self.kind}({self.target!r}{extra}{self.trigger})"
+            return f"ok.faults.crash(after={_shown(self.after)})"
+        extra = "".join(f", {name}={_shown(value)}" for name, value, none in self._severities() if value != none)
+        raises = f", error={self.raises}" if self.raises else ""
+        return f"ok.faults.{self.kind}({self.target!r}{extra}{self.trigger}{raises})"
 
     def _severities(self) -> tuple[tuple[str, float, float], ...]:
         return (("after", self.after, 0.0), ("factor", self.factor, 1.0), ("add", self.add, 0.0))
@@ -96,18 +132,30 @@ class Faults:
     Parameters
     ----------
     *faults : Fault
-        At most one decisive fault (fail, hang) strikes an attempt: the first in this order. Slow ones add up.
+        At most one decisive fault (fail, hang) strikes an attempt: the first in this order. Slow ones add up:
+        factors multiply, then seconds are added; they leave an attempt that fails by fault or hangs as it is.
 
     Raises
     ------
     DefinitionError
         For something that is no fault, or two crashes.
 
+    Notes
+    -----
+    What is promised of luck: a fault's draw follows from the trial, the attempt (node path, item, leg, number) and
+    the fault's place in the plan, and from nothing else. So it stays the same when nodes, policies or other faults'
+    severities change, and when faults are added *after* it. To compare with and without, keep the fault in the plan
+    at ``rate=0``: taking it out moves the ones behind it to other luck. The models' and steps' own luck never
+    depends on faults at all.
+
+    A rate f on a model that fails with probability e gives ``1 - (1 - f)(1 - e)`` an attempt: an attempt that is
+    struck does not run its model.
+
     Examples
     --------
     >>> import orchkit as ok
     >>> ok.Faults(ok.faults.fail("draft", first=2), ok.faults.slow("lookup", factor=4, rate=0.1))
-    Faults(fail('draft', first=2), slow('lookup', factor=4, rate=0.1))
+    ok.Faults(ok.faults.fail('draft', first=2), ok.faults.slow('lookup', factor=4, rate=0.1))
     """
 
     def __init__(self, *faults: Fault) -> None:
@@ -124,10 +172,22 @@ class Faults:
         self._numbered = tuple((f"{fault.kind}-{i}", i, fault) for i, fault in enumerate(faults))
 
     def __repr__(self) -> str:
-        return f"Faults({', '.join(map(repr, self.faults))})"
+        return f"ok.Faults({', '.join(map(repr, self.faults))})"
 
     def targets(self, path: str, tags: Sequence[str], provider: str | None) -> Faults | None:
-        """Give the plan narrowed to what can hit this node; each fault keeps its number, and so its luck."""
+        """Give the plan narrowed to what can hit this node; each fault keeps its number, and so its luck.
+
+        Parameters
+        ----------
+        path : str
+        tags : sequence of str
+        provider : str or None
+
+        Returns
+        -------
+        Faults or None
+            None if nothing can. Crashes are left out: they hit no node.
+        """
         hitting = tuple(
             (name, i, fault)
             for name, i, fault in self._numbered
@@ -142,26 +202,40 @@ class Faults:
     def strike(self, dice: Dice, attempt: int) -> Strike | None:
         """Decide what happens to one attempt.
 
-        Each fault with a rate draws whether or not it can strike this attempt: switching one off, or changing
-        another's trigger, leaves everybody's luck as it was.
+        Parameters
+        ----------
+        dice : Dice
+            The attempt's.
+        attempt : int, from 1
+
+        Returns
+        -------
+        Strike or None
+            None if nothing strikes; its records are what did, and nothing else.
+
+        Notes
+        -----
+        Each fault has a word of its own, whether or not it strikes and whatever the others do: switching one off,
+        or changing another's trigger, leaves everybody's luck as it was.
         """
-        records: list[tuple[str, str, float]] = []
-        error: BaseException | None = None
-        hang, after, factor, add = False, 0, 1.0, 0
+        slow: list[tuple[str, str, float]] = []
+        factor, add = 1.0, 0
         for name, number, fault in self._numbered:
             trigger = fault.trigger
             u = 0.0 if trigger.rate is None else dice.uniform(number % 8, _FIRST_BLOCK + number // 8)
             if not trigger.fires(u, attempt):
                 continue
-            if fault.kind == "slow":
-                factor *= fault.factor
-                add += micro(fault.add)
-                records.append((name, "slow", fault.factor if fault.factor != 1.0 else fault.add))
-            elif error is None and not hang:
-                hang = fault.kind == "hang"
-                if fault.error is not None:
-                    error, after = fault.error(), micro(fault.after)
-                records.append((name, fault.kind, fault.after))
-        if not records:
-            return None
-        return Strike(tuple(records), error, after, hang, factor, add)
+            if fault.kind != "slow":
+                # The first decisive one is all that happens: there is no answer left to be late.
+                return _decisive(name, fault)
+            factor *= fault.factor
+            add += micro(fault.add)
+            slow.append((name, "slow", fault.factor if fault.factor != 1.0 else fault.add))
+        return Strike(tuple(slow), factor=factor, add=add) if slow else None
+
+
+def _decisive(name: str, fault: Fault) -> Strike:
+    records = ((name, fault.kind, fault.after),)
+    if fault.error is None:
+        return Strike(records, hang=True)
+    return Strike(records, fault.error(), micro(fault.after))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orchkit.draw import picture_of, svg, text
+from orchkit.draw import duration, picture_of, svg, text
 from orchkit.model.graph import Graph
 
 if TYPE_CHECKING:
@@ -20,5 +20,5 @@ def show(graph: Graph, run: Run | None) -> dict[str, Any]:
     else:
         log = run.log
         seconds = log[-1].t / 1e6 if log else 0.0
-        picture = picture_of(graph, log, f"run {run.id} · {run.status} · {seconds:.3g} s")
+        picture = picture_of(graph, log, f"run {run.id} · {run.status} · {duration(seconds)}")
     return {"text/plain": text(picture), "image/svg+xml": svg(picture)}

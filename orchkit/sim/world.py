@@ -6,6 +6,7 @@ to do with it, and so is an approval without a person.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from orchkit.model.graph import Graph
 from orchkit.model.policies import Fallback, option_name
 from orchkit.model.protocols import Dice, Draw
 from orchkit.model.state import FALLBACK
-from orchkit.sim.dist import Dist, of
+from orchkit.model.steps import Node
+from orchkit.sim.dist import Dist, of, shown
 
 __all__ = ["Fake", "Person", "World", "fake", "person", "real", "skip_effect"]
 
@@ -39,14 +41,22 @@ class SimulatedError(Exception):
 
 
 def _rate(what: str, value: float) -> float:
-    if not (isinstance(value, (int, float)) and 0 <= value <= 1):
+    if isinstance(value, bool) or not (isinstance(value, (int, float)) and 0 <= value <= 1):
         raise DefinitionError(f"{what}={value!r}: a rate is between 0 and 1")
     return float(value)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Fake:
-    """A modelled step; made by `fake`."""
+    """A modelled step; made by `fake`.
+
+    Attributes
+    ----------
+    value : object or callable
+    latency : Dist
+    error : float, 0..1
+    cost : float, USD
+    """
 
     value: Any
     latency: Dist
@@ -59,7 +69,19 @@ class Fake:
         return callable(self.value)
 
     def decide(self, inputs: dict[str, Any], dice: Dice) -> Draw:
-        """Draw latency and error, and work out the value."""
+        """Draw latency and error, and work out the value.
+
+        Parameters
+        ----------
+        inputs : dict
+            The node's, by name; empty if `wants_inputs` is False.
+        dice : Dice
+            The attempt's. Latency and error each have a word of their own, so neither depends on the other.
+
+        Returns
+        -------
+        Draw
+        """
         latency = micro(self.latency.quantile(dice.uniform(LATENCY)))
         if dice.uniform(ERROR) < self.error:
             return Draw(latency, error=SimulatedError("modelled failure"), cost=self.cost)
@@ -68,8 +90,8 @@ class Fake:
 
     def __repr__(self) -> str:
         parts = [getattr(self.value, "__name__", None) or repr(self.value), f"latency={self.latency!r}"]
-        parts += [f"error={self.error:g}"] if self.error else []
-        parts += [f"cost={self.cost:g}"] if self.cost else []
+        parts += [f"error={shown(self.error)}"] if self.error else []
+        parts += [f"cost={shown(self.cost)}"] if self.cost else []
         return f"fake({', '.join(parts)})"
 
 
@@ -80,10 +102,11 @@ def fake(value: Any, *, latency: float | Dist = 0.0, error: float = 0.0, cost: f
     ----------
     value : object or callable
         What it returns, as it is (a list is the value), or ``fn(inputs, rng)``: a dict of the node's inputs by
-        name, and a ``random.Random`` of this attempt.
-    latency : float or Dist, seconds
+        name (``input`` and, in a map, ``item`` among them, if the step asks for them), and a ``random.Random`` of
+        this attempt. Its value must fit the step's annotation.
+    latency : float or Dist, seconds, >= 0
     error : float, 0..1
-        Probability that an attempt fails, after its latency.
+        Probability that an attempt fails, after its latency, with an error that is worth a retry.
     cost : float, USD, >= 0
         Of each attempt, failed ones included.
 
@@ -94,32 +117,51 @@ def fake(value: Any, *, latency: float | Dist = 0.0, error: float = 0.0, cost: f
     Raises
     ------
     DefinitionError
-        If a number is out of range, or the function does not take two arguments.
+        If a number is out of range, or the function does not take two arguments, or is async.
+
+    Notes
+    -----
+    Each attempt draws anew and independently: a model that is asked again is as likely to fail as before. Real
+    models are not so kind on hard questions (`reference/failures.md` §1.5).
 
     Examples
     --------
     >>> import orchkit as ok
     >>> ok.fake("found it", latency=ok.dist.lognormal(p50=1, p99=9), error=0.02)
     fake('found it', latency=ok.dist.lognormal(p50=1, p99=9), error=0.02)
+    >>> ok.fake(lambda inputs, rng: rng.choice(["send", "review"]), latency=0.2).wants_inputs
+    True
     """
-    if not (isinstance(cost, (int, float)) and 0 <= cost < float("inf")):
+    if isinstance(cost, bool) or not (isinstance(cost, (int, float)) and 0 <= cost < float("inf")):
         raise DefinitionError(f"ok.fake(cost={cost!r}): USD an attempt, 0 or more")
     if callable(value):
-        _takes_two(value)
+        _takes_two("ok.fake", value)
     return Fake(value, of(latency), _rate("ok.fake(error)", error), float(cost))
 
 
-def _takes_two(fn: Callable[..., Any]) -> None:
+def _takes_two(who: str, fn: Callable[..., Any]) -> None:
+    name = getattr(fn, "__name__", repr(fn))
+    if inspect.iscoroutinefunction(fn):
+        raise DefinitionError(f"{who}({name}): a model answers at once; write it with def, and say latency=")
     try:
         inspect.signature(fn).bind({}, None)
     except TypeError as error:
-        name = getattr(fn, "__name__", repr(fn))
-        raise DefinitionError(f"ok.fake({name}): a function gets (inputs, rng); {error}") from None
+        raise DefinitionError(f"{who}({name}): a function gets (inputs, rng); {error}") from None
+    except ValueError:
+        pass  # a builtin that does not tell its parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A modelled person; made by `person`."""
+    """A modelled person; made by `person`.
+
+    Attributes
+    ----------
+    delay : Dist
+    approve : float, 0..1, or None
+    answers : object or callable
+    absent : float, 0..1
+    """
 
     delay: Dist
     approve: float | None
@@ -132,7 +174,20 @@ class Person:
         return callable(self.answers)
 
     def decide(self, inputs: dict[str, Any], dice: Dice) -> Draw:
-        """Draw whether they answer, when, and what."""
+        """Draw whether they answer, when, and what.
+
+        Parameters
+        ----------
+        inputs : dict
+            What is shown, by name; empty if `wants_inputs` is False.
+        dice : Dice
+            The question's. Absence, delay and verdict each have a word of their own.
+
+        Returns
+        -------
+        Draw
+            Its latency is None for one who never answers.
+        """
         if dice.uniform(CHOICE) < self.absent:
             return Draw(None)
         latency = micro(self.delay.quantile(dice.uniform(LATENCY)))
@@ -149,14 +204,14 @@ def person(
 
     Parameters
     ----------
-    delay : float or Dist, seconds
+    delay : float or Dist, seconds, >= 0
         From the question to the answer.
     approve : float, 0..1
         Probability of yes; sets the answer model's one required bool. Give it or `answers`.
     answers : object or callable
         A whole answer, or ``fn(inputs, rng)``: a dict of what is shown, and this question's ``random.Random``.
     absent : float, 0..1
-        Probability that they never answer.
+        Probability that they never answer. An approval without a time-out then ends the run in `RunStuck`.
 
     Returns
     -------
@@ -166,6 +221,12 @@ def person(
     ------
     DefinitionError
         If a number is out of range, or not exactly one of `approve` and `answers` is given.
+
+    Notes
+    -----
+    Under a time-out of T a question stays without an answer with probability ``a + (1 - a) P(delay > T)``, a being
+    `absent`; an answer at T itself counts. Everybody is asked anew and has no queue: people who are busy with other
+    runs are not modelled.
 
     Examples
     --------
@@ -178,7 +239,7 @@ def person(
             "ok.person(...): give either approve=probability or answers=an answer or a function"
         )
     if callable(answers):
-        _takes_two(answers)
+        _takes_two("ok.person", answers)
     return Person(
         of(delay),
         None if approve is None else _rate("ok.person(approve)", approve),
@@ -189,6 +250,15 @@ def person(
 
 def skip_effect(value: Any) -> Fake:
     """Model an effect that must not act: it takes no time and gives this value.
+
+    Parameters
+    ----------
+    value : object or callable
+        As in `fake`.
+
+    Returns
+    -------
+    Fake
 
     Examples
     --------
@@ -235,12 +305,30 @@ class World:
         return f"World({', '.join(f'{path}={model!r}' for path, model in self.models.items())})"
 
     def model(self, path: str) -> Any:
-        """Give the model of a node path; None runs its own body."""
+        """Give the model of a node path; None runs its own body.
+
+        Parameters
+        ----------
+        path : str
+
+        Returns
+        -------
+        Fake, Person or None
+        """
         model = self.models.get(path)
         return None if model is real else model
 
     def fit_to(self, graph: Graph) -> World:
         """Check that this world can stand in for a graph, and shape `approve=` persons to its questions.
+
+        Parameters
+        ----------
+        graph : Graph
+
+        Returns
+        -------
+        World
+            This one, fitted.
 
         Raises
         ------
@@ -255,7 +343,7 @@ class World:
                 try:
                     models[node.name] = _ApprovingPerson(model, node.answer)
                 except SimulationError as error:
-                    problems.append(str(error))
+                    problems.append(f"{node.name!r}: {error}")
         if problems:
             lines = "\n".join(f"  - {problem}" for problem in problems)
             raise SimulationError(f"this world does not fit workflow {graph.name!r}:\n{lines}")
@@ -264,30 +352,43 @@ class World:
         return fitted
 
     def _unknown(self, graph: Graph) -> Iterable[str]:
-        paths = set(graph.index)
-        for node in graph.nodes:
-            policy: Fallback | None = node.policy("fallback")
-            if policy is not None:
-                paths |= {
-                    f"{node.name}{FALLBACK}{option_name(option)}"
-                    for option in policy.options
-                    if callable(option)
-                }
+        paths = [path for node in graph.nodes for path in _paths(node)]
         for path, model in self.models.items():
             if path not in paths:
-                yield f"{path!r} is no node of it; there are: {', '.join(sorted(paths))}"
-            elif isinstance(model, Person) and graph.nodes[graph.index[path]].kind != "approval":
+                yield f"{path!r} is no node of it; {_hint(path, paths)}"
+            elif isinstance(model, Person) and (
+                path not in graph.index or graph.nodes[graph.index[path]].kind != "approval"
+            ):
                 yield f"{path!r} is a step, not an approval: model it by ok.fake(value)"
 
     def _unsafe(self, graph: Graph) -> Iterable[str]:
         for node in graph.nodes:
             if node.kind == "approval" and not isinstance(self.models.get(node.name), Person):
                 yield f"{node.name!r} asks a person: say who answers, {node.name}=ok.person(delay=..., approve=...)"
-            elif node.effect and node.name not in self.models:
-                yield (
-                    f"{node.name!r} has an effect on the world: say {node.name}=ok.skip_effect(value), "
-                    "or ok.real if it may act"
-                )
+            elif node.effect:
+                for path in _paths(node):
+                    if path not in self.models:
+                        yield f"{path!r} has an effect on the world: say {_entry(path)}, or ok.real if it may act"
+
+
+def _paths(node: Node) -> list[str]:
+    """Give the places of a node where code can run: its own, and each step among its fallbacks."""
+    policy: Fallback | None = node.policy("fallback")
+    options = () if policy is None else policy.options
+    return [node.name] + [f"{node.name}{FALLBACK}{option_name(one)}" for one in options if callable(one)]
+
+
+def _hint(path: str, paths: list[str]) -> str:
+    near = difflib.get_close_matches(path, paths, n=3)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    return f"there are: {', '.join(sorted(paths))}"
+
+
+def _entry(path: str) -> str:
+    if path.isidentifier():
+        return f"{path}=ok.skip_effect(value)"
+    return f"ok.World({{{path!r}: ok.skip_effect(value), ...}})"
 
 
 class _ApprovingPerson:
@@ -311,11 +412,11 @@ def _one_bool(answer: Any) -> str | None:
     if answer is bool:
         return None
     fields = getattr(answer, "model_fields", {})
-    bools = [name for name, spec in fields.items() if spec.annotation is bool and spec.is_required()]
+    bools: list[str] = [name for name, spec in fields.items() if spec.annotation is bool and spec.is_required()]
     others = [name for name, spec in fields.items() if spec.is_required() and name not in bools]
     if len(bools) != 1 or others:
         name = getattr(answer, "__name__", answer)
         raise SimulationError(
-            f"person(approve=) needs an answer model whose one required field is a bool; {name} is not: use answers="
+            f"ok.person(approve=) needs an answer model whose one required field is a bool; {name} is not: use answers="
         )
     return bools[0]

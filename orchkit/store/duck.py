@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ctypes import py_object, pythonapi
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from orchkit.errors import RunUnknown, StoreError, StoreUnreadable
+from orchkit.errors import RunUnknown, StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
-from orchkit.store.opening import inode_of, open_file, release
+from orchkit.store.opening import inode_of, open_file, release, unreadable
 from orchkit.store.schema import EVENT_COLUMNS, HEAD_COLUMNS, event_of, event_row, head_of, head_row
-from orchkit.store.writer import Wake, Writer, first_line, pin
+from orchkit.store.writer import Wake, Writer, first_line
 
 __all__ = ["DuckStore"]
 
@@ -29,6 +31,8 @@ def _select(columns: tuple[str, ...], table: str) -> str:
 
 _EVENTS = _select(EVENT_COLUMNS, "event")
 _HEADS = _select(HEAD_COLUMNS, "admission")
+# These functions run what they are given on a connection of their own, outside the reading transaction.
+_OWN_CONNECTION = re.compile("json_execute_serialized_sql|external_resource", re.IGNORECASE)
 _LAST_SEQ = """select greatest(
     coalesce((select max(seq) from event), 0), coalesce((select max(seq) from admission), 0))"""
 
@@ -87,7 +91,7 @@ class DuckStore:
             )
         except duckdb.Error as error:
             self._let_go()
-            raise _damaged(self.path, error) from error
+            raise unreadable(self.path, error) from error
         atexit.register(self.close)
         _STORES.add(self)
 
@@ -132,7 +136,7 @@ class DuckStore:
             try:
                 rows: list[tuple[Any, ...]] = cursor.execute(sql, parameters or []).fetchall()
             except duckdb.Error as error:
-                raise _damaged(self.path, error) from error
+                raise unreadable(self.path, error) from error
             return rows
 
     def frame(self, sql: str, parameters: list[Any] | None = None) -> Any:
@@ -141,7 +145,7 @@ class DuckStore:
             try:
                 return cursor.execute(sql, parameters or []).df()
             except duckdb.Error as error:
-                raise _damaged(self.path, error) from error
+                raise unreadable(self.path, error) from error
 
     def query(self, sql: str) -> Any:
         """Run one SELECT of a user's and give a pandas DataFrame.
@@ -157,7 +161,8 @@ class DuckStore:
             try:
                 statements = cursor.extract_statements(sql)
                 # Not EXPLAIN either: with ANALYZE it executes what it explains.
-                if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+                kinds = [statement.type for statement in statements]
+                if kinds != [duckdb.StatementType.SELECT] or _OWN_CONNECTION.search(sql):
                     raise StoreError(f"store.sql takes one SELECT; {sql[:60]!r} is something else")
                 # An INSERT inside a WITH counts as a SELECT; this refuses it.
                 cursor.execute("begin transaction read only")
@@ -211,7 +216,10 @@ class DuckStore:
     def _disown(self) -> None:
         self._lock = threading.Lock()
         self._closed = True
-        pin(self._connection)
+        # Kept alive for as long as the child lives: its destructor would checkpoint the parent's file and delete the
+        # write-ahead log that the parent goes on writing to, and what that acknowledges then would be lost in a
+        # crash. The frame of the writer's thread keeps it too, but only because CPython forgets to free it.
+        pythonapi.Py_IncRef(py_object(self._connection))
         self._writer.disown(
             StoreError(f"{self.path.name} was opened before a fork; open it in one process, or use spawn")
         )
@@ -227,10 +235,6 @@ def _disown_all() -> None:
 
 
 os.register_at_fork(after_in_child=_disown_all)
-
-
-def _damaged(path: Path, error: duckdb.Error) -> StoreUnreadable:
-    return StoreUnreadable(f"{path} cannot be read: {first_line(error)}; restore it from a copy, or use another path")
 
 
 def _said(error: BaseException) -> str:

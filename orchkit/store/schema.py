@@ -4,74 +4,52 @@ Append-only, with no keys and no indexes: order is the order of ``seq``, and zon
 (secondary indexes were found stale after a crash in older DuckDB, and cost size for nothing). What is analysed is a
 typed column; the body stays JSON text, so that nothing depends on young types.
 
-This is what ``store.sql`` sees. Times ``t`` and lengths ``dur`` are seconds, ``t`` since the start of the run;
-``wall``, ``started`` and ``opened`` are UTC; ``cost`` is in USD. What does not apply is null.
+What ``store.sql`` sees. Times ``t`` and lengths ``dur`` are float seconds, ``t`` since the start of the run; ``wall``
+and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
 
-================ ==================================================================================================
-table ``event``  a row an event
-================ ==================================================================================================
-seq              order in the store, from 1; admissions are counted too, so a run's numbers have gaps
-t, wall          seconds since the start of the run; that time by the wall, null for a virtual run
-run, kind, node  id; kind of event; path of the node, null for events of the run itself
-item             index in the map's list, null when there is none
-generation, leg, of an instance from 1; of a hedge from 0; try from 1, 0 where it does not apply
-attempt
-status           what it came to: ok, error, timeout, ... of an attempt; completed, degraded, ... of a node or run
-dur              of what ended here, or of the wait that begins here
-cost, tokens     of the attempt that ended here, else 0
-error, by, body  ``Type: message``; who did it; JSON text
-key              of an effect: its idempotency key without the run id
-================ ==================================================================================================
+    event                         table: a row an event
+        seq                       order in the store, from 1; admissions count too, so a run's numbers have gaps
+        t                         seconds since the start of the run
+        wall                      the same by the wall; null for a virtual run
+        run, kind, node           node is a path, null for events of the run itself
+        item                      index in the map's list
+        generation, leg, attempt  of an instance, from 1; of a hedge, from 0; try, from 1, 0 where it does not apply
+        status                    what it came to: ok, error, timeout, ... of an attempt, completed, ... of a node
+        dur                       length of what ended here, or of the wait that begins here
+        cost, tokens              of the attempt that ended here, else 0
+        error, by, body           "Type: message"; who did it; JSON text
+        key                       of an effect: its idempotency key without the run id
 
-================= =================================================================================================
-view ``attempt``  a row a try of a step
-================= =================================================================================================
-run, node, item, generation, leg, attempt
-t, dur            when it began; how long it took, null while it is open
-status            completed, error, timeout, cancelled; open: no outcome is recorded
-cost, tokens      0 until it has ended
-error             of one that failed
-injected          how many faults were injected into it
-================= =================================================================================================
+    attempt                       view: a row a try of a step
+        run, node, item, generation, leg, attempt
+        t, dur                    when it began; how long it took, null while it is open
+        status                    completed, error, timeout, cancelled; open: no outcome is recorded
+        cost, tokens, error       what it cost; why it failed
+        injected                  how many faults were injected into it
 
-================= =================================================================================================
-view ``node_run`` a row an instance of a node that has settled: a node, and each item of a map
-================= =================================================================================================
-run, node, item, generation
-status            completed, degraded, failed, skipped
-t, error          when it settled; why it failed or was skipped
-================= =================================================================================================
+    node_run                      view: a row a settled instance: a node, or an item of a map
+        run, node, item, generation
+        status                    completed, degraded, failed, skipped
+        t, error                  when it settled; why it failed or was skipped
 
-================= =================================================================================================
-view ``effect``   a row an effect on the world outside; all attempts and generations of an instance are one effect
-================= =================================================================================================
-run, node, item
-idempotency_key   what its receiver knows it by
-status            completed: some attempt did; else how the last attempt stands: failed, cancelled, open
-attempts          how many began
-completed         how many of them completed; more than 1 asks a receiver that ignores the key for trouble
-================= =================================================================================================
+    effect                        view: a row an effect on the world outside, whatever attempts and generations it took
+        run, node, item
+        idempotency_key           what its receiver knows it by
+        status                    completed if some attempt did, else of the last attempt: failed, cancelled, open
+        attempts, completed       how many began; how many of them completed
 
-================= =================================================================================================
-view ``approval`` a row a question to a person
-================= =================================================================================================
-run, node, item, generation
-asked, settled    when it was asked; when it was answered or expired, null while it is open
-timeout           how long it may stay open, null: for ever
-status            asked, answered, expired; one that is asked in a run that has ended was withdrawn
-by, shown, answer who answered; JSON text of what was shown, and of the answer
-================= =================================================================================================
+    approval                      view: a row a question to a person
+        run, node, item, generation
+        asked, settled            when it was asked; when it was answered or expired, null while it is open
+        timeout                   how many seconds it may stay open, null for ever
+        status                    asked, answered, expired; one still asked in a run that has ended was withdrawn
+        by, shown, answer         who answered; JSON text of what was shown, and of the answer
 
-================= =================================================================================================
-view ``run``      a row a run, in order of admission
-================= =================================================================================================
-run, workflow, mode, seed, started, durability
-                  as admitted; mode is live or virtual; seed 0 and a time for a live run
-status            completed, degraded, failed, cancelled; open: the log has no end
-t                 of its last event
-events, cost, tokens
-                  how many events; sums over its attempts
-================= =================================================================================================
+    run                           view: a row a run, in order of admission
+        run, workflow, mode, seed, started, durability
+        status                    completed, degraded, failed, cancelled; open: the log has no end
+        t                         of the last event
+        events, cost, tokens      how many events; sums over the attempts
 
 Tables of the store's own: ``admission`` (a run's head), ``meta`` (the schema version), ``opening`` (who opened it
 when).

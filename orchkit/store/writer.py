@@ -10,14 +10,13 @@ import threading
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable
-from ctypes import py_object, pythonapi
 from typing import Any, NoReturn
 
 import duckdb
 
 from orchkit.errors import StoreError, StoreWriteError
 
-__all__ = ["Wake", "Writer", "first_line", "pin"]
+__all__ = ["Wake", "Writer", "first_line"]
 
 _BATCH_ROWS = 1000
 _QUEUE_ROWS = 10_000
@@ -183,8 +182,6 @@ class Writer:
         self._queue.clear()
         self._wakes.clear()
         self.refusal = refusal
-        for kept in (self._connection, *self._appenders.values()):
-            pin(kept)
 
     # On the writer's thread
 
@@ -289,15 +286,6 @@ def _call(wake: Wake, failure: BaseException | None) -> None:
         wake(failure)
     except BaseException:
         threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
-
-
-def pin(kept: object) -> None:
-    """Keep an object of DuckDB alive for as long as the process lives.
-
-    In a forked child its destructor would checkpoint the parent's file and delete the write-ahead log that the
-    parent goes on writing to: what the parent then acknowledges would be lost in its crash.
-    """
-    pythonapi.Py_IncRef(py_object(kept))
 
 
 def first_line(error: BaseException) -> str:

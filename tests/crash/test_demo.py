@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,15 @@ class End:
     questions: dict[str, str]
     effects: set[tuple[str, str]]
     received: dict[str, str]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _found() -> Iterator[None]:
+    """Let child processes find a checkout that is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(ok.__file__).parent.parent))
+        patch.delenv("ORCHKIT_MODEL_URL", raising=False)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +168,44 @@ def test_the_live_part_does_not_begin_twice_in_one_store(messages: Path, tmp_pat
     kill_after(place, messages, 5, resume=False)
     with Child(place, messages, COUNT, resume=False) as child, pytest.raises(Exception, match="already holds runs"):
         child.finish()
+
+
+def tell(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "orchkit", "demo", "--yes", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
+
+
+def test_the_whole_story_and_then_once_more(messages: Path, tmp_path: Path) -> None:
+    once = tell(tmp_path, "--input", messages)
+    assert (once.returncode, once.stderr) == (0, "")
+    assert "0 of them ran again" in once.stdout
+    assert "0 recorded twice" in once.stdout
+    assert "retry + fallback" in once.stdout
+    assert "\x1b" not in once.stdout, "plain where there is no terminal"
+    assert max(map(len, once.stdout.splitlines())) <= max(80, len(str(tmp_path)) + 40)
+    report = tmp_path / "orchkit-demo" / "report.html"
+    assert str(report) in once.stdout
+    assert "http" not in report.read_text("utf-8").replace("http://www.w3.org/", ""), "it needs no network"
+    again = tell(tmp_path, "--input", messages)
+    assert again.returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["orchkit-demo", "orchkit-demo-2"]
+
+
+def test_the_story_goes_on_where_an_earlier_one_stopped(
+    messages: Path, undisturbed: tuple[End, int], tmp_path: Path
+) -> None:
+    end, _ = undisturbed
+    place = Place(tmp_path / "here")
+    place.folder.mkdir()
+    kill_after(place, messages, 40, resume=False)
+    told = tell(tmp_path, "--input", messages, "--out", "here")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "An earlier demo stopped here" in told.stdout
+    finished = end_of(place)
+    assert set(finished.statuses.values()) == {"completed"}
+    assert finished.effects >= end.effects
+    assert finished.questions == {}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

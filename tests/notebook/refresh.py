@@ -36,6 +36,13 @@ def refreshed(path: Path) -> str:
     return str(nbformat.writes(notebook, version=4)) + "\n"
 
 
+def picture_of(text: str) -> str:
+    """Give the drawing of the cell that is tagged ``picture``: the README shows it."""
+    notebook = nbformat.reads(text, as_version=4)
+    cells = [cell for cell in notebook.cells if "picture" in cell.metadata.get("tags", [])]
+    return str(cells[0].outputs[0].data["image/svg+xml"]) + "\n"
+
+
 def main() -> int:
     """Refresh, or check, every notebook."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -44,9 +51,10 @@ def main() -> int:
     os.environ["ORCHKIT_DISPLAY"] = "static"
     os.environ.pop("ORCHKIT_MODEL_URL", None)
     stale = []
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        text = refreshed(path)
-        if text != path.read_text():
+    texts = {path: refreshed(path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+    texts[ROOT / "notebooks" / "triage.svg"] = picture_of(next(iter(texts.values())))
+    for path, text in texts.items():
+        if not path.exists() or text != path.read_text():
             stale.append(path.name)
             if not check:
                 path.write_text(text)

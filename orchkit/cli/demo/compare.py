@@ -13,7 +13,7 @@ __all__ = ["BASELINE", "TRIALS", "experiment", "storm", "world"]
 
 TRIALS = 1000
 BASELINE = "plain"
-_SAMPLE = 40
+_SAMPLE = 125
 
 
 def _read(inputs: dict[str, Message], rng: object) -> Facts:
@@ -35,9 +35,9 @@ def world() -> ok.World:
 def storm() -> ok.Faults:
     """Make a bad hour at the model's provider: refused calls, calls that never come back, slow ones."""
     return ok.Faults(
-        ok.faults.fail("model", rate=0.25, after=1.0),
-        ok.faults.hang("model", rate=0.03),
-        ok.faults.slow("model", factor=2, rate=0.10),
+        ok.faults.fail("extract", rate=0.25, after=1.0),
+        ok.faults.hang("extract", rate=0.03),
+        ok.faults.slow("extract", factor=2, rate=0.10),
     )
 
 
@@ -53,8 +53,8 @@ def variants() -> dict[str, ok.Workflow]:
 
 def experiment(documents: Sequence[Document], seed: int) -> ok.Experiment:
     """Cross the arms with a sample of the messages and as many seeds as make `TRIALS` simulated runs an arm."""
-    step = max(1, len(documents) // _SAMPLE)
-    sample = documents[::step][:_SAMPLE]
+    size = min(_SAMPLE, len(documents))
+    sample = [documents[i * len(documents) // size] for i in range(size)]
     count = -(-TRIALS // len(sample))
     return ok.Experiment(
         variants(),

@@ -136,7 +136,7 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Any]]:
                 )
             yield reader.line_num, row
     except csv.Error as error:
-        raise Refusal(f"{name}, line {reader.line_num} is no good CSV: {error}; quote it as CSV asks") from None
+        raise Refusal(f"{name}, line {reader.reader.line_num} is no good CSV: {error}; quote it as CSV asks") from None
 
 
 def _document(row: dict[str, Any], where: str) -> Document:

@@ -7,11 +7,11 @@ import importlib.util
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -25,12 +25,11 @@ from orchkit.cli.demo.pipeline import ASK_ABOVE, Decision, Message, inbox
 from orchkit.cli.demo.place import Place, choose_place
 from orchkit.cli.demo.prompt import ask_yes_no
 from orchkit.cli.demo.tables import comparison_table, long_time, tally_table
+from orchkit.cli.demo.teller import Teller
 from orchkit.clock.ids import wall_micro
 from orchkit.errors import OrchkitError
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
     from orchkit.experiments import Results
     from orchkit.hall.run import Run
 
@@ -121,44 +120,16 @@ def _model() -> str:
         raise Refusal(f"ORCHKIT_MODEL_URL: {error}") from error
 
 
-class _Story:
+class _Story(Teller):
+    """The chapters, in order."""
+
     def __init__(self, path: Path, place: Place, documents: Sequence[Document], *, ask: bool, seed: int) -> None:
-        self.console = Console(highlight=False)
+        super().__init__()
         self.path = path
         self.place = place
         self.documents = documents
         self.ask = ask
         self.seed = seed
-        self.began = wall_micro()
-        self._chapter = 0
-
-    # How it speaks
-
-    def say(self, *parts: str | tuple[str, str]) -> None:
-        """Say one paragraph; a tuple is text and its style."""
-        # Wrapped here: rich's own indentation fills lines with blanks, which stay in files and pipes.
-        for line in Text.assemble(*parts).wrap(self.console, self.console.width - 4):
-            self.console.print(Text("   ") + line)
-
-    def head(self, title: str) -> None:
-        """Open a chapter."""
-        self._chapter += 1
-        self.console.print()
-        self.console.print(Text.assemble((f"{self._chapter}  ", "cyan"), (title, "bold")))
-
-    def show(self, table: Table) -> None:
-        """Show a table under the text."""
-        self.console.print(Padding(table, (0, 0, 0, 2)))
-
-    def waiting(self, what: str) -> Status:
-        """Give a sign of life, which only a terminal shows."""
-        return self.console.status(Text(what, style="dim"))
-
-    def seconds_since(self, micro: int) -> str:
-        """Write a duration."""
-        return f"{(wall_micro() - micro) / 1e6:.1f} s"
-
-    # What it tells
 
     def open(self, found: int, model: str) -> None:
         """Say what will be worked on, and by whom."""
@@ -201,10 +172,11 @@ class _Story:
                     break
             else:
                 child.finish()
+        flying = min(AT_ONCE, len(self.documents) - settled)
         self.say(
             ("kill -9", "bold red"),
             f" {child.pid}, {self.seconds_since(began)} after its start, when {settled} of {len(self.documents)} "
-            f"messages were done and up to {AT_ONCE} in flight. No warning, no tidying up.",
+            f"messages were done{f' and up to {flying} in flight' if flying else ''}. No warning, no tidying up.",
         )
 
     def go_on(self) -> None:
@@ -223,22 +195,23 @@ class _Story:
         self.say(
             f"{kept} steps had a result in the log: ",
             (f"{again} of them ran again.", "bold green" if not again else "bold red"),
-            f" ({self.seconds_since(began)})",
+            f" ({self.seconds_since(began)}, starting Python included)",
         )
         self._say_effects(report)
 
     def _say_effects(self, report: Report) -> None:
         self.say(
-            f"Effects: {report.sent} sent, ",
+            f"Effects: {report.sent} replies sent, ",
             (f"{report.twice} recorded twice.", "bold green" if not report.twice else "bold red"),
+            f" Runs: {', '.join(f'{count} {status}' for status, count in report.statuses.items())}.",
         )
         extra = report.lines - report.keys
         if extra:
             cut = _tally(report, "send").cut
             self.say(
-                f"Of the {cut} that were cut off while sending, {extra} had got out before the log could know: sent again, "
-                f"under the same idempotency key, by which a receiver drops the repetition ({report.lines} lines in "
-                f"{self.place.outbox.name}, {report.keys} keys)."
+                f"Of the {cut} cut off while sending, {extra} had got out before the log could know. Each was sent "
+                "again under the same idempotency key, by which a receiver drops the repetition: "
+                f"{report.lines} lines in {self.place.outbox.name}, {report.keys} keys."
             )
         failed = sum(
             count for status, count in report.statuses.items() if status not in ("completed", "degraded", "waiting")
@@ -268,9 +241,7 @@ class _Story:
         # The scripted person sees what the rules did not: whether it is a complaint at all.
         yes, by = str(labels.get("complaint", True)).lower() != "false", "demo"
         if number == 0:
-            self.say(
-                (f"{count} are waiting, since before the resume. " if count > 1 else "One is waiting. "), "The first:"
-            )
+            self.say(f"{count} wait for an answer. The first:" if count > 1 else "One waits for an answer:")
             self._show_question(message, str(run.question("approve")))
             if self.ask:
                 yes, by = ask_yes_no(self.console, "   Send this reply?", default=yes, patience=_PATIENCE), "you"
@@ -286,12 +257,29 @@ class _Story:
 
     def _say_answers(self, store: ok.Store) -> None:
         rows = store.sql("select \"by\", answer from approval where status = 'answered' order by settled")
-        for by, answers in rows.groupby("by").answer:
-            yes = sum(json.loads(answer)["approve"] for answer in answers)
-            self.say(f"Answered by {by}: {yes} yes, {len(answers) - yes} no; who and when is in the log.")
+        answers = Counter((by, json.loads(answer)["approve"]) for by, answer in rows.values)
+        said = ", ".join(f"{count} {'yes' if yes else 'no'} by {by}" for (by, yes), count in answers.items())
+        if said:
+            self.say(f"Answered: {said}. Who, when and what was shown is in the log.")
         counts = store.sql("select status, count(*) as runs from run where events > 0 group by all order by 2 desc")
         said = ", ".join(f"{row['runs']} {row['status']}" for row in counts.to_dict("records"))
         self.say(f"All runs: {said}.")
+        self._say_accuracy(store)
+
+    def _say_accuracy(self, store: ok.Store) -> None:
+        """Measure the sorting, where the file says which messages are complaints."""
+        truth = {d.id: str(d.labels["complaint"]).lower() for d in self.documents if "complaint" in d.labels}
+        if not truth:
+            return
+        picked = dict(store.sql("select run, body from event where kind = 'picked' and node = 'triage'").values)
+        right = total = 0
+        for id_, (run, _, _) in recorded(store).items():
+            if id_ in truth and run in picked:
+                right += ("draft" in picked[run]) == (truth[id_] == "true")
+                total += 1
+        self.say(
+            f"By the labels in the file, {right} of {total} were sorted right. Durable is not the same as correct."
+        )
 
     def compare(self) -> None:
         """Compare three ways to protect the slow step, and write the report."""
@@ -302,24 +290,31 @@ class _Story:
             results = exp.run()
             if results.partial:
                 raise KeyboardInterrupt
-            frame = results.compare("success", "full", "p95", "cost", baseline=BASELINE)
+            frame = results.compare("success", "degraded", "p95", "cost", baseline=BASELINE)
         self.say(
-            f"{TRIALS:,} simulated runs each, in a storm in which 25 % of calls are refused, 3 % hang and 10 % are "
-            f"slow: {long_time(results.frame.latency.sum())} of waiting, in {self.seconds_since(began)}. "
-            "Latencies and storm are assumptions; the steps are the real ones."
+            f"{TRIALS:,} simulated runs each, in a storm: a quarter of the calls refused, some slow, some never back: "
+            f"{long_time(results.frame.latency.sum())} on the virtual clock, {self.seconds_since(began)} on yours. "
+            "Latencies and storm are assumptions; all other steps are the real ones."
         )
         self.show(comparison_table(frame))
+        self.say("p95: within that time 95 % of the runs had ended. The intervals hold for all rows at once.")
         self._write_report(results)
 
     def _write_report(self, results: Results) -> None:
         # Under another name first: a folder with a report is a folder with a finished demo.
-        draft = results.report(self.place.report.with_suffix(".part.html"))
+        draft = results.report(self.place.report.with_suffix(".part.html"), baseline=BASELINE)
         os.replace(draft, self.place.report)
         self.console.print()
-        self.say(("Report  ", "bold"), str(self.place.report))
-        self.say(("Store   ", "bold"), str(self.place.store))
+        self.point("Report", plain(str(self.place.report), 4096))
+        self.point("Store ", plain(str(self.place.store), 4096))
+        self.point("Look  ", f"import orchkit as ok; ok.open({_short(self.place.store)!r}).runs()")
         self.console.print()
         self.say(f"The whole story took {self.seconds_since(self.began)}.")
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _tally(report: Report, node: str) -> Tally:

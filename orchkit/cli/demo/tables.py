@@ -29,7 +29,8 @@ def tally_table(report: Report) -> Table:
     return table
 
 
-_METRICS = {"success": "success", "full": "not degraded", "p95": "p95 latency", "cost": "cost a run"}
+_METRICS = {"success": "success %", "degraded": "degraded %", "p95": "p95 s", "cost": "cost ¢"}
+_VERDICTS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
 
 
 def comparison_table(frame: pd.DataFrame) -> Table:
@@ -37,34 +38,24 @@ def comparison_table(frame: pd.DataFrame) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("")
     table.add_column("protection")
-    for title in ("value", "difference", "95 % interval"):
-        table.add_column(title, justify="right")
+    table.add_column("value", justify="right")
+    table.add_column(f"against {BASELINE}, at 95 %", justify="right")
     table.add_column("verdict")
     metric = ""
     for row in frame.to_dict("records"):
         if row["metric"] != metric:
             metric = row["metric"]
-            base = _value(metric, row["base"])
-            table.add_row(_METRICS[metric], BASELINE, base, "", "", Text("baseline", style="dim"))
-        low, high = (_value(metric, row[end], sign=True) for end in ("low", "high"))
-        difference = _value(metric, row["difference"], sign=True)
+            table.add_row(_METRICS[metric], BASELINE, _number(metric, row["base"]), "", Text("baseline", style="dim"))
+        difference, low, high = (_number(metric, row[name], sign="+") for name in ("difference", "low", "high"))
         verdict = Text(row["verdict"], style=_VERDICTS.get(row["verdict"], ""))
-        table.add_row("", row["arm"], _value(metric, row["estimate"]), difference, f"{low} to {high}", verdict)
+        table.add_row("", row["arm"], _number(metric, row["estimate"]), f"{difference} ({low} to {high})", verdict)
     return table
 
 
-_VERDICTS = {"better": "green", "worse": "red", "cannot tell": "yellow"}
-
-
-def _value(metric: str, value: float, *, sign: bool = False) -> str:
-    plus = "+" if sign else ""
-    match metric:
-        case "p95":
-            return f"{value:{plus}.0f} s"
-        case "cost":
-            return f"{value * 100:{plus}.2f} ¢"
-        case _:
-            return f"{value * 100:{plus}.1f} %"
+def _number(metric: str, value: float, sign: str = "") -> str:
+    if metric == "p95":
+        return f"{value:{sign}.0f}"
+    return f"{value * 100:{sign}.{2 if metric == 'cost' else 1}f}"
 
 
 def long_time(seconds: float) -> str:

@@ -1,26 +1,17 @@
-"""Tables: estimates with their intervals, and comparisons with their verdicts."""
+"""Comparisons: every arm against a baseline, pair by pair, judged as one family."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, nan, sqrt
-from typing import TYPE_CHECKING, Final
+from math import inf, isfinite, nan
+from typing import TYPE_CHECKING
 
 from orchkit.errors import DefinitionError
 from orchkit.experiments._blocks import Blocks
-from orchkit.experiments._intervals import (
-    UNBOUNDED,
-    Draws,
-    Interval,
-    Normal,
-    Wider,
-    Wilson,
-    bonett_price,
-    holm,
-    order_statistics,
-    quantile_of,
-)
+from orchkit.experiments._holm import holm
+from orchkit.experiments._intervals import UNBOUNDED, Draws, Interval, Wider, bonett_price
+from orchkit.experiments._means import ALPHA, DRAWS, FEW, estimate, of_mean
 from orchkit.experiments._metrics import Metric
 
 if TYPE_CHECKING:
@@ -29,27 +20,7 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["ALPHA", "Contrast", "Level", "contrasts", "levels"]
-
-ALPHA: Final = 0.05
-"""Every interval is at 95 %, every family of verdicts too."""
-
-_DRAWS: Final = 1999
-_FEW: Final = 10
-_SIGNS: Final = 6  # so many equal differences it takes until chance alone (2 * 2**-6) is below 5 %
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One metric of one arm under one plan of faults."""
-
-    metric: str
-    arm: str
-    faults: str
-    estimate: float
-    low: float
-    high: float
-    n: int
+__all__ = ["Contrast", "contrasts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,65 +47,6 @@ class _Question:
     cells: tuple[int, ...]
 
 
-def levels(blocks: Blocks, metrics: Sequence[Metric]) -> list[Level]:
-    """Estimate each metric of each arm under each plan of faults."""
-    return [
-        _level(blocks, metric, arm, cell)
-        for metric in metrics
-        for cell in range(len(blocks.plan.faults))
-        for arm in range(len(blocks.plan.arms))
-    ]
-
-
-def _level(blocks: Blocks, metric: Metric, arm: int, cell: int) -> Level:
-    values = blocks.column(metric.column)[arm, cell]
-    names = metric.name, [*blocks.plan.arms][arm], [*blocks.plan.faults][cell]
-    if not len(values):
-        return Level(*names, nan, nan, nan, 0)
-    low, high = _knowledge(blocks, metric, arm, cell).bounds(ALPHA)
-    top = 1.0 if metric.kind == "rate" else inf
-    return Level(*names, _estimate(metric, values), max(0.0, low), min(top, high), blocks.n)
-
-
-def _estimate(metric: Metric, values: Floats) -> float:
-    import numpy as np
-
-    return quantile_of(np.sort(values), metric.q) if metric.kind == "quantile" else float(values.mean())
-
-
-def _knowledge(blocks: Blocks, metric: Metric, arm: int, cell: int) -> Interval:
-    import numpy as np
-
-    values = blocks.column(metric.column)[arm, cell]
-    if metric.kind == "mean":
-        return _of_mean(blocks, values, _DRAWS)
-    if metric.kind == "rate":
-        single: Interval = Wilson(int(values.sum()), len(values))
-        return Wider([single, _of_mean(blocks, values, _DRAWS)]) if blocks.clustered else single
-    single = order_statistics(np.sort(values), metric.q, ALPHA)
-    if not blocks.clustered:
-        return single
-    return Wider([single, Draws(np.sort(blocks.quantile_draws(metric.column, arm, cell, metric.q, _DRAWS)))])
-
-
-def _of_mean(blocks: Blocks, values: Floats, count: int) -> Interval:
-    """Bound a mean over units: by Student's t and the bootstrap, whichever is wider."""
-    import numpy as np
-
-    if not np.isfinite(values).all() or blocks.units < 2:
-        return UNBOUNDED
-    mean = float(values.mean())
-    rest = blocks.sums(values) - mean * blocks.sizes
-    rest[np.abs(rest) <= 1e-12 * np.abs(values).max()] = 0.0  # rounding is not luck
-    scale = blocks.units / (blocks.units - 1)
-    student = Normal(mean, sqrt(scale * float(rest @ rest)) / blocks.n, blocks.units - 1)
-    if student.se == 0:
-        return student if blocks.units >= _SIGNS or mean == 0 else UNBOUNDED
-    if blocks.units < _FEW:
-        return student
-    return Wider([student, Draws(blocks.mean_draws(values, count))])
-
-
 def contrasts(blocks: Blocks, metrics: Sequence[Metric], baseline: str, pool: bool) -> list[Contrast]:
     """Compare each arm with the baseline, pair by pair, and judge them as one family.
 
@@ -149,7 +61,7 @@ def contrasts(blocks: Blocks, metrics: Sequence[Metric], baseline: str, pool: bo
     if len(arms) == 1:
         raise DefinitionError(f"compare(baseline={baseline!r}): it is the only arm; a comparison needs a second one")
     questions = list(_questions(blocks, metrics, arms.index(baseline), pool))
-    count = max(_DRAWS, 200 * len(questions) - 1)  # so that the strictest level still has five draws beyond it
+    count = max(DRAWS, 200 * len(questions) - 1)  # so that the strictest level still has five draws beyond it
     known = [_difference(blocks, question, count) for question in questions]
     shares = holm([interval.p for interval in known], ALPHA)
     return [_contrast(blocks, *one) for one in zip(questions, known, shares, strict=True)]
@@ -171,7 +83,7 @@ def _difference(blocks: Blocks, ask: _Question, count: int) -> Interval:
         return _of_quantiles(blocks, ask, count)
     own, base = _sides(blocks, ask)
     gaps = _minus(own, base)
-    mean = _of_mean(blocks, gaps.mean(axis=0), count)
+    mean = of_mean(blocks, gaps.mean(axis=0), count)
     if ask.metric.kind == "mean":
         return mean
     cells = len(ask.cells)
@@ -195,7 +107,7 @@ def _of_quantiles(blocks: Blocks, ask: _Question, count: int) -> Interval:
     """Bound a difference of quantiles by resampling both arms together."""
     import numpy as np
 
-    if blocks.units < _FEW:
+    if blocks.units < FEW:
         return UNBOUNDED
     draws = np.zeros(count)
     for cell in ask.cells:
@@ -237,7 +149,7 @@ def _contrast(blocks: Blocks, ask: _Question, known: Interval, alpha: float) -> 
 def _mean_estimate(metric: Metric, side: Floats) -> float:
     if not side.size:
         return nan
-    return sum(_estimate(metric, values) for values in side) / len(side)
+    return sum(estimate(metric, values) for values in side) / len(side)
 
 
 def _verdict(metric: Metric, low: float, high: float) -> str:
