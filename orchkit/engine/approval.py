@@ -53,16 +53,29 @@ async def asking(seat: Seat, inst: Instance) -> Outcome:
         await ex.fence(inst)
         _arm(seat, inst, asked, timeout)
         ex.show_pending(inst, asked)
-    answer = await suspend()
-    ex.hide_pending(inst)
-    if answer is None:
-        ex.emit(inst, Event(ex.t(), "expired", node.name, inst.item))
-        return Outcome("completed", None)
-    body, by = (answer.value, answer.by)
-    ex.emit(inst, Event(ex.t(), "answered", node.name, inst.item, by=by, body=body))
-    if isinstance(answer, Answer):
-        ex.journal.when_durable(answer.told)
-    return Outcome("completed", body)
+    try:
+        answer = await suspend()
+        ex.hide_pending(inst)
+        if answer is None:
+            ex.emit(inst, Event(ex.t(), "expired", node.name, inst.item))
+            return Outcome("completed", None)
+        _record_answer(inst, Event(ex.t(), "answered", node.name, inst.item, by=answer.by, body=answer.value), answer)
+        return Outcome("completed", answer.value)
+    finally:
+        # Also when cancelled: whoever has sent an answer waits to hear what became of it.
+        inst.tell_late()
+
+
+def _record_answer(inst: Instance, answered: Event, answer: Answer | Outcome) -> None:
+    ex = inst.execution
+    before = len(ex.events)
+    try:
+        ex.emit(inst, answered)
+    finally:
+        # Even if the record was the last that the engine made: in the log is yes, and not in the log is no.
+        if isinstance(answer, Answer) and len(ex.events) > before:
+            inst.answers.remove(answer)
+            ex.journal.when_durable(answer.told)
 
 
 def _arm(seat: Seat, inst: Instance, asked: Event, timeout: int) -> None:

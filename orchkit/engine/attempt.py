@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, Fibre, ForeignAwait, suspend
@@ -10,7 +11,7 @@ from orchkit.engine.context import Context, effect_key
 from orchkit.engine.program import Site
 from orchkit.errors import AttemptTimeout, SimulationError
 from orchkit.model.events import Event
-from orchkit.model.policies import transient
+from orchkit.model.policies import LONGEST, transient
 from orchkit.model.protocols import Draw, Failure, Outcome, Strike
 
 if TYPE_CHECKING:
@@ -23,14 +24,23 @@ _NO_STRIKE = Strike()
 
 def failure_of(error: BaseException, site: Site) -> Failure:
     """Turn an exception into what is recorded of it, the retry policy's opinion included."""
-    wants = site.retry.wants(error) if site.retry is not None else transient(error)
-    after = getattr(error, "retry_after", None)
-    retry_after = float(after) if isinstance(after, (int, float)) and 0 < after < float("inf") else None
-    return Failure(type(error).__name__, _first_lines(error), wants, retry_after)
+    kind, message = type(error).__name__, _first_lines(error)
+    try:
+        wants = site.retry.wants(error) if site.retry is not None else transient(error)
+        after = getattr(error, "retry_after", None)
+        known = isinstance(after, (int, float)) and 0 < after < float("inf")
+        return Failure(kind, message, wants, min(float(after), LONGEST) if known else None)
+    except Exception as judging:
+        # An error that nobody can judge is still the attempt's end: let out, it would leave the run waiting for ever.
+        why = f"whether to retry could not be judged: {type(judging).__name__}: {_first_lines(judging)}"
+        return Failure(kind, f"{message} ({why})")
 
 
 def _first_lines(error: BaseException, limit: int = 2000) -> str:
-    text = str(error).encode(errors="replace").decode()
+    try:
+        text = str(error).encode(errors="replace").decode()
+    except Exception as broken:
+        return f"its message cannot be shown: __str__ raises {type(broken).__name__}"
     return text if len(text) <= limit else text[:limit] + " ..."
 
 
@@ -52,6 +62,8 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
     key = effect_key(site.path, inst.item) if site.node.effect else ""
     started = ex.emit(inst, Event(ex.t(), "started", site.path, inst.item, 1, leg, n, key=key))
     strike = _NO_STRIKE if site.faults is None else _strike(inst, site, leg, n, started)
+    if inst.records:
+        ex.skip_injected(inst)
     try:
         if inst.records and ex.has_record_of(inst, site.path, leg, n):
             outcome = await suspend()
@@ -161,7 +173,14 @@ def _body(
             inst.cause = misfit
             return Outcome("error", failure=Failure(type(misfit).__name__, _first_lines(misfit)))
         try:
-            value = site.dump(await _call(ex, site, arguments), site.path)
+            value = await _call(ex, site, arguments)
+            if type(value) is CoroutineType:
+                value.close()  # or Python warns of it, somewhere else
+                raise TypeError(
+                    f"step {site.path!r} returned a coroutine that nobody awaits; await it inside, or write the step "
+                    "with async def"
+                )
+            value = site.dump(value, site.path)
             return _billed(ctx, "completed", value)
         except (Cancelled, GeneratorExit):
             raise

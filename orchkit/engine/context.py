@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from orchkit.errors import DefinitionError
+from orchkit.model.policies import LONGEST
 
 if TYPE_CHECKING:
     import random  # noqa: TID251 - a name for the type checker; the generator is made by the dice
@@ -75,8 +76,8 @@ class Context:
         ----------
         seconds : float, seconds, >= 0
         """
-        if not seconds >= 0:
-            raise DefinitionError(f"ctx.sleep({seconds!r}) in {self.node!r}: seconds must be 0 or more")
+        if not 0 <= seconds <= LONGEST:
+            raise DefinitionError(f"ctx.sleep({seconds!r}) in {self.node!r}: seconds, from 0 to {LONGEST:g}")
         await self._execution.host.sleep(seconds)
 
     @cached_property
@@ -93,10 +94,14 @@ class Context:
         cost : float, USD, >= 0
         tokens_in, tokens_out : int, >= 0
         """
-        if cost < 0 or tokens_in < 0 or tokens_out < 0:
-            raise DefinitionError(f"ctx.spend in {self.node!r}: cost and tokens are 0 or more")
-        self.cost += cost
-        self.tokens += tokens_in + tokens_out
+        # Built-in numbers only go into the log: a client's, or numpy's, would stop the store's writer.
+        cost, tokens = self.cost + float(cost), self.tokens + int(tokens_in) + int(tokens_out)
+        if not (self.cost <= cost < float("inf") and tokens_in >= 0 and tokens_out >= 0 and tokens < 2**63):
+            raise DefinitionError(
+                f"ctx.spend(cost={cost!r}, tokens_in={tokens_in!r}, tokens_out={tokens_out!r}) in {self.node!r}: "
+                "cost and tokens are 0 or more"
+            )
+        self.cost, self.tokens = cost, tokens
 
 
 def effect_key(node: str, item: int) -> str:

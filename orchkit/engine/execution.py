@@ -67,6 +67,12 @@ class Instance(Fibre):
         """Settle with the pipeline's outcome."""
         self.execution.settle(self, value)
 
+    def tell_late(self) -> None:
+        """Tell whoever has sent an answer that is not in the log that it will not be."""
+        waiting, self.answers = self.answers, []
+        for answer in waiting:
+            answer.told(AnswerLate("another answer, the deadline, or the end of the run was first"))
+
     def crashed(self, error: BaseException) -> None:
         """End the run: a layer never lets an exception out, so this is the store, a crash or a bug."""
         self.execution.abort(error)
@@ -227,13 +233,27 @@ class Execution:
         StoreWriteError
             If it cannot be made durable; the run then stops.
         """
-        if self.driving or not self.journal.behind():
+        if self.driving:
+            await self._fence_of_old(inst)
+            return
+        if not self.journal.behind():
             return
         token, host = inst.token, self.host
         self.journal.when_durable(lambda error: host.post(inst, token, error))
         error = await suspend()
         if error is not None:
             raise error
+
+    async def _fence_of_old(self, inst: Instance) -> None:
+        # While it waited for the store others went on, so their records come first: it goes on when all are fed.
+        if not inst.records and any(other.records for other in self.instances.values()):
+            self.deferred.append((inst, lambda: self.kernel.resume(inst, None)))
+            await suspend()
+
+    def skip_injected(self, inst: Instance) -> None:
+        """Pass over records of faults that are no longer injected; a resumed run has none."""
+        while inst.records and inst.records[0].kind == "injected":
+            inst.records.popleft()
 
     # What steps get
 
@@ -380,7 +400,10 @@ class Execution:
 
     def _maybe_end(self) -> None:
         if not self._over and self.error is None:
-            self._end("degraded" if self.state.degraded else "completed")
+            try:
+                self._end("degraded" if self.state.degraded else "completed")
+            except BaseException as error:
+                self.abort(error)
 
     def _end(self, status: str) -> None:
         if status == "degraded" and not any(
@@ -415,9 +438,7 @@ class Execution:
 
     def _drop(self, inst: Instance) -> None:
         inst.token += 1
-        for answer in inst.answers:
-            answer.told(AnswerLate(f"run {self.run_id!r} stopped before the answer was recorded"))
-        inst.answers.clear()
+        inst.tell_late()
         if inst.handle is not None:
             self.host.stop(inst.handle)
             inst.handle = None
@@ -485,14 +506,14 @@ class Execution:
             self.kernel.now = max(before, self.base + self.state.last_t)
         if self.error is not None:
             raise self.error
-        for inst, begin in sorted(self.deferred, key=lambda pair: pair[0].key):
-            if self.instances.get((inst.node, inst.item)) is inst:
-                begin()
-        self.deferred.clear()
+        waiting, self.deferred = self.deferred, []
         if self.state.failing is not None or self.state.cancelling:
             self.stop("failed" if self.state.failing is not None else "cancelled")
-        else:
-            self.advance()
+            return
+        for inst, go_on in sorted(waiting, key=lambda pair: pair[0].key):
+            if self.instances.get((inst.node, inst.item)) is inst:
+                go_on()
+        self.advance()
 
     def _positions(self) -> Callable[[Event], int]:
         position = {id(event): i for i, event in enumerate(self.events)}

@@ -98,9 +98,18 @@ class Program:
 
     def _fallback(self, node: Node, option: Any, site: Site) -> Site | tuple[Any]:
         if not callable(option) and not isinstance(option, Step):
-            return (site.dump(option, node.name),)
+            try:
+                return (site.dump(option, node.name),)
+            except (ValueError, TypeError) as error:
+                raise DefinitionError(
+                    f"fallback {option!r} of {node.name!r} is not what the node delivers: {error}"
+                ) from error
         path = f"{node.name}{FALLBACK}{option_name(option)}"
         function = describe(option, what=f"fallback of {node.name!r}")
+        if function.item is not None and node.kind != "map":
+            raise DefinitionError(
+                f"fallback {option_name(option)!r} of {node.name!r} asks for 'item', which only a map's has"
+            )
         known = {"input"} | {dep.source for dep in node.deps}
         for param in function.params:
             if param.source not in known:
@@ -112,13 +121,15 @@ class Program:
 
     def _site(self, path: str, node: Node, function: Function | None, timeout: int | None) -> Site:
         params = node.deps if function is None else function.params
+        asked = (*params, function.item) if function is not None and function.item is not None else params
+        codecs = {p.name: _codec(p.annotation, f"parameter {p.name!r} of {path!r}") for p in asked}
         return Site(
             path=path,
             node=node,
             function=function,
-            loads=tuple((p.name, p.source, codec_for(p.annotation), p.required, p.default) for p in params),
-            item=codec_for(function.item.annotation) if function and function.item else None,
-            dump=self._dump(node, function),
+            loads=tuple((p.name, p.source, codecs[p.name], p.required, p.default) for p in params),
+            item=codecs[function.item.name] if function and function.item else None,
+            dump=self._dump(node, function, path),
             model=self.world.model(path) if self.world else None,
             faults=self._faults(path, node) if self.faults else None,
             dice_path=path_of(path),
@@ -134,11 +145,18 @@ class Program:
         return self.faults.targets(path, node.tags, node.provider)
 
     @staticmethod
-    def _dump(node: Node, function: Function | None) -> Callable[[Any, str], Any]:
+    def _dump(node: Node, function: Function | None, path: str) -> Callable[[Any, str], Any]:
         if node.kind == "approval":
-            return codec_for(node.answer).dump
+            return _codec(node.answer, f"answer of {path!r}").dump
         assert function is not None
-        return _dump_pick(node) if node.kind == "route" else codec_for(function.returns).dump
+        return _dump_pick(node) if node.kind == "route" else _codec(function.returns, f"result of {path!r}").dump
+
+
+def _codec(annotation: Any, whose: str) -> Codec:
+    try:
+        return codec_for(annotation)
+    except DefinitionError as error:
+        raise DefinitionError(f"{whose}: {error}") from error
 
 
 def _dump_pick(node: Node) -> Callable[[Any, str], Any]:
@@ -150,6 +168,8 @@ def _dump_pick(node: Node) -> Callable[[Any, str], Any]:
                 f"route {node.name!r} picked {wrong[0] if wrong else picks!r}, which is not among its targets "
                 f"{list(node.targets)}; add it to to=[...] or return one of them"
             )
-        return picks if isinstance(value, (list, tuple)) else value
+        # The target's own name: a str enum's member equals it, but is no JSON.
+        names = [node.targets[node.targets.index(pick)] for pick in picks]
+        return names if isinstance(value, (list, tuple)) else names[0]
 
     return dump

@@ -6,10 +6,13 @@ restart; so a run cannot come to depend on something that a resume would lose.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import isfinite
 from typing import Any, Final
+
+import msgspec
 
 from orchkit.errors import CodecError, DefinitionError
 
@@ -17,6 +20,8 @@ __all__ = ["ANY", "Codec", "codec_for", "plain"]
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _NO_NAN: Final = "JSON has no NaN and no infinity; use None"
+_SEVERAL: Final = (list, tuple, set, frozenset, deque)
+_ENCODE: Final = msgspec.json.encode
 _SIMPLE: Final = (str, int, float, bool, type(None))
 
 
@@ -85,17 +90,25 @@ def plain(value: Any, path: str = "", node: str = "") -> Any:
     )
 
 
-def _refuse_infinite(value: Any, path: str, node: str) -> None:
+def _refuse_lossy(value: Any, path: str, node: str) -> None:
+    # Pydantic turns a NaN under `Any` into null, a secret into asterisks and a surrogate in a key into question
+    # marks, all without a word; what it would lose is looked for before.
     kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return
     if kind is float:
         if not isfinite(value):
             raise _refusal(value, path, node, _NO_NAN)
-    elif kind is dict:
+    elif isinstance(value, Mapping):
         for key, element in value.items():
-            _refuse_infinite(element, f"{path}.{key}", node)
-    elif kind is list or kind is tuple or kind is set or kind is frozenset:
+            if type(key) is str and not key.isascii():
+                _checked_text(key, f"{path}.{key!r}", node)
+            _refuse_lossy(element, f"{path}.{key}", node)
+    elif isinstance(value, _SEVERAL):
         for i, element in enumerate(value):
-            _refuse_infinite(element, f"{path}[{i}]", node)
+            _refuse_lossy(element, f"{path}[{i}]", node)
+    elif hasattr(value, "get_secret_value"):
+        raise _refusal(value, path, node, "a secret does not go into a log; hand it to steps by deps=")
 
 
 def _checked_text(value: str, path: str, node: str) -> str:
@@ -110,18 +123,29 @@ def _checked_text(value: str, path: str, node: str) -> str:
 
 def _key(key: Any, path: str, node: str) -> str:
     if type(key) is str:
-        return key
+        return key if key.isascii() else _checked_text(key, f"{path}.{key!r}", node)
     raise _refusal(
         key, f"{path}.{key!r}", node, "keys of a JSON object are str; annotate the type or convert the keys"
     )
 
 
 def _refusal(value: Any, path: str, node: str, remedy: str) -> CodecError:
-    where = f"result of {node!r}" if node else "value"
     at = f" at {path}" if path else ""
-    shown = repr(value)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    return CodecError(f"{where}{at} is {shown} ({type(value).__name__}): {remedy}", path=path, node=node)
+    return CodecError(
+        f"{_whose(node)}{at} is {_shown(value)} ({type(value).__name__}): {remedy}", path=path, node=node
+    )
+
+
+def _whose(node: str) -> str:
+    return f"result of {node!r}" if node else "value"
+
+
+def _shown(value: Any) -> str:
+    try:
+        shown = repr(value)
+    except Exception as error:
+        return f"<a value whose repr raises {type(error).__name__}>"
+    return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
 class Codec:
@@ -151,38 +175,99 @@ class Codec:
     def _adapt(self, annotation: Any) -> None:
         # Imported here: the fold and the plan must not pay for pydantic.
         from pydantic import TypeAdapter
-        from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 
         if annotation is None:
             annotation = type(None)
         try:
             adapter = TypeAdapter(annotation)
-        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as error:
+            if not adapter.pydantic_complete:
+                adapter.rebuild(raise_errors=True)
+        except Exception as error:  # pydantic refuses by half a dozen classes, and by TypeError and NameError
             raise DefinitionError(
-                f"values of {annotation!r} cannot be checked or stored: {str(error).splitlines()[0]}; "
+                f"values of {annotation!r} cannot be checked or stored: {_first_line(error)}; "
                 "use a pydantic model, a dataclass or built-in types"
             ) from error
         validate, dump = adapter.validate_python, adapter.dump_python
         simple = annotation in _SIMPLE
+        ambiguous = _has_union(adapter.core_schema)
 
         def to_json(value: Any, node: str) -> Any:
             if simple and type(value) is annotation:
                 return plain(value, "", node)
             valid = validate(value)
-            # Pydantic lets NaN and lone surrogates through, and turns a NaN under `Any` into null without a word.
-            _refuse_infinite(dump(valid), "", node)
-            return plain(dump(valid, mode="json"), "", node)
+            try:
+                _refuse_lossy(dump(valid, by_alias=False, round_trip=True, warnings=False), "", node)
+                json = plain(dump(valid, mode="json", by_alias=False, round_trip=True, warnings=False), "", node)
+            except CodecError:
+                raise
+            except Exception as error:
+                raise _unstorable(valid, node, _first_line(error)) from error
+            # Read back at once: what cannot be read would otherwise fail in whoever comes next, or after a restart.
+            try:
+                back = from_json(json)
+            except Exception as error:
+                raise _unstorable(valid, node, f"its JSON cannot be read back: {_one_line(error)}") from error
+            if ambiguous and not _alike(valid, back):
+                raise _unstorable(
+                    valid, node, f"it would come back as {_shown(back)}: tell a union's members apart by a discriminator"
+                )
+            return json
 
         def from_json(value: Any) -> Any:
-            if simple and type(value) is annotation:
+            kind = type(value)
+            if simple and kind is annotation:
                 return value
-            return validate(value)
+            if kind is list or kind is dict:
+                value = _copy(value)  # below `Any` pydantic hands out the very object, and the log with it
+            try:
+                return validate(value, by_alias=True, by_name=True)
+            except ValueError:
+                # A strict model takes a date from JSON text, and not from a str.
+                try:
+                    return adapter.validate_json(_ENCODE(value), by_alias=True, by_name=True)
+                except ValueError:
+                    pass
+                raise
 
         self.dump, self.load = to_json, from_json
 
 
+def _unstorable(value: Any, node: str, why: str) -> CodecError:
+    return CodecError(
+        f"{_whose(node)} is {_shown(value)} ({type(value).__name__}) and cannot be stored: {why}; "
+        "use a type that JSON can carry",
+        node=node,
+    )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # an array's == gives an array; nothing can be said then
+        return True
+
+
+def _has_union(schema: Any) -> bool:
+    """Say whether a pydantic schema leaves open which of several types a value is."""
+    if isinstance(schema, Mapping):
+        return schema.get("type") == "union" or any(map(_has_union, schema.values()))
+    return isinstance(schema, (list, tuple)) and any(map(_has_union, schema))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if "errors.pydantic.dev" not in line]
+    return ", ".join(lines)[:300]
+
+
 def _dump_plain(value: Any, node: str) -> Any:
-    return plain(value, "", node)
+    try:
+        return plain(value, "", node)
+    except RecursionError:
+        raise CodecError(f"{_whose(node)} is nested too deeply, or contains itself", node=node) from None
 
 
 def _copy(value: Any) -> Any:
@@ -195,7 +280,7 @@ def _copy(value: Any) -> Any:
 
 
 @lru_cache(maxsize=2048)
-def _cached(annotation: Any) -> Codec:
+def _cached(annotation: Any, written: str) -> Codec:
     return Codec(annotation)
 
 
@@ -208,6 +293,7 @@ def codec_for(annotation: Any) -> Codec:
         If pydantic cannot make a schema of it.
     """
     try:
-        return _cached(annotation)
+        # `A | B` equals `B | A`, and yet each takes its first member where both would fit.
+        return _cached(annotation, repr(annotation))
     except TypeError:
         return Codec(annotation)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import keyword
 import math
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -192,15 +193,17 @@ def _problems(nodes: Sequence[Node], output: str | None) -> Iterator[str]:
     for node in nodes:
         if node.name in RESERVED:
             yield f"a node may not be named {node.name!r}: the name has a meaning as a parameter"
-        elif not node.name.isidentifier():
+        elif not node.name.isidentifier() or keyword.iskeyword(node.name):
             yield f"{node.name!r} cannot be a node's name: it must be usable as a parameter name"
         for dep in node.deps:
             if dep.source == node.name:
                 yield f"{node.name!r} asks for its own result"
             elif dep.source != "input" and dep.source not in names:
-                yield _unknown(f"{node.name!r} has a parameter", dep.source, names)
+                yield _unknown(f"{node.name!r} has a parameter", dep.source, [*names, *sorted(RESERVED)])
         for source in node.after:
-            if source not in names:
+            if source == node.name:
+                yield f"{node.name!r} comes after itself"
+            elif source not in names:
                 yield _unknown(f"{node.name!r} comes after", source, names)
         for target in node.targets:
             if target not in names:
@@ -209,17 +212,15 @@ def _problems(nodes: Sequence[Node], output: str | None) -> Iterator[str]:
             yield f"route {node.name!r} declares no targets; use to=[...]"
         if node.kind != "map" and node.function is not None and node.function.item is not None:
             yield f"{node.name!r} asks for 'item', which only a map has; use @wf.map(over=...)"
+        if node.function is not None and node.function.wants_error:
+            yield f"{node.name!r} asks for 'error', which only a fallback has"
     if output is not None and output not in names:
         yield _unknown("the workflow's output is", output, names)
 
 
 def _unknown(who: str, name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, [*names, *RESERVED], n=3)
-    hint = (
-        f"did you mean {' or '.join(map(repr, near))}?"
-        if near
-        else f"there are: {', '.join(['input', *names])}"
-    )
+    near = difflib.get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"
     return f"{who} {name!r}, which is no node: {hint}"
 
 

@@ -8,7 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from orchkit.errors import DefinitionError, ModelError, OrchkitError
 
-__all__ = ["Backoff", "Fallback", "Only", "Policy", "Retry", "Timeout", "backoff", "only", "transient"]
+__all__ = ["LONGEST", "Backoff", "Fallback", "Only", "Policy", "Retry", "Timeout", "backoff", "only", "transient"]
+
+LONGEST = 1e9
+"""Seconds, about 32 years: no bound and no wait is longer, so that every time fits the log's 64 bits."""
 
 _PROGRAMMING = (TypeError, NameError, AttributeError, AssertionError, ImportError)
 _RETRIABLE_4XX = frozenset({408, 409, 429})
@@ -42,10 +45,15 @@ def transient(error: BaseException) -> bool:
         return False
     if isinstance(error, OrchkitError) and not isinstance(error, (TimeoutError, ModelError)):
         return False
-    if getattr(error, "code", None) in _QUOTA_CODES:
+    code = getattr(error, "code", None)
+    if isinstance(code, str) and code in _QUOTA_CODES:
         return False
     status = status_of(error)
     return not (status is not None and 400 <= status < 500 and status not in _RETRIABLE_4XX)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def status_of(error: BaseException) -> int | None:
@@ -126,9 +134,10 @@ def backoff(
     >>> backoff(base=0.5, jitter=None).seconds(3, u=0.9)
     2.0
     """
-    if not (base >= 0 and factor >= 1 and cap >= 0):
+    numbers = all(map(_is_number, (base, factor, cap)))
+    if not (numbers and base >= 0 and factor >= 1 and 0 <= cap <= LONGEST):
         raise DefinitionError(
-            f"backoff(base={base}, factor={factor}, cap={cap}): base and cap >= 0, factor >= 1"
+            f"backoff(base={base!r}, factor={factor!r}, cap={cap!r}): seconds, base and cap >= 0, factor >= 1"
         )
     if jitter not in ("full", "equal", "sdk", None):
         raise DefinitionError(f"backoff(jitter={jitter!r}): use 'full', 'equal', 'sdk' or None")
@@ -172,6 +181,13 @@ class Retry:
             )
         if not isinstance(self.wait, Backoff):
             raise DefinitionError(f"Retry(wait={self.wait!r}): use ok.backoff(base=..., factor=..., cap=...)")
+        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
+        if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds) and not (
+            callable(self.on) and not isinstance(self.on, type)
+        ):
+            raise DefinitionError(
+                f"Retry(on={self.on!r}): use an exception type, several, or a function of the error"
+            )
 
     def wants(self, error: BaseException) -> bool:
         """Say whether this error is worth another attempt."""
@@ -208,7 +224,7 @@ class Timeout:
     kind: ClassVar[str] = "timeout"
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < float("inf"):
+        if not _is_number(self.seconds) or not 0 < self.seconds <= LONGEST:
             raise DefinitionError(
                 f"Timeout({self.seconds!r}): use seconds above 0, or leave it out for no bound"
             )

@@ -71,8 +71,6 @@ def _node(spec: Spec, *, blind: bool = False) -> Node:
     if spec.fn is not None and not blind:
         function = describe(spec.fn, what=f"{spec.kind} {spec.name!r}")
         deps += function.params
-        if function.wants_error:
-            raise DefinitionError(f"{spec.kind} {spec.name!r} asks for 'error', which only a fallback has")
     if spec.over is not None:
         deps.append(Param("over", spec.over, ANY, True))
     shown = [spec.show] if spec.show is not None else []

@@ -11,6 +11,7 @@ from bisect import insort
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from orchkit.errors import ReplayMismatch
 from orchkit.model.events import Event
 from orchkit.model.graph import Graph
 
@@ -183,10 +184,23 @@ def fold(graph: Graph, events: Iterable[Event]) -> RunState:
     Returns
     -------
     RunState
+
+    Raises
+    ------
+    ReplayMismatch
+        If the log is of another workflow: a node that is not there, or one that could not have begun.
     """
     state = RunState(graph)
     for event in events:
-        apply(state, event)
+        try:
+            apply(state, event)
+        except Exception as error:
+            where = f" of {event.node!r}" if event.node else ""
+            raise ReplayMismatch(
+                f"the log says {event.kind!r}{where}, which has no place in workflow {graph.name!r} as it is now; "
+                "go on with the workflow that recorded it",
+                node=event.node,
+            ) from error
     return state
 
 
@@ -215,7 +229,7 @@ def _opened(state: RunState, event: Event) -> Open:
             state.ready.remove(node)
             state.standing[node] = OPEN
         else:
-            progress = map_state(state, node)
+            progress = _begun(state, node)
             progress.next = event.item + 1
             progress.running += 1
             if progress.next == progress.size:
@@ -225,13 +239,20 @@ def _opened(state: RunState, event: Event) -> Open:
 
 
 def map_state(state: RunState, node: int) -> MapState:
-    """Give a map's counters; they begin when its first item does, or it closes empty."""
+    """Give a map's counters, fresh ones before its first item has begun; changes nothing."""
     progress = state.maps.get(node)
     if progress is None:
         over = state.graph.nodes[node].over
         assert over is not None
         value = state.value(over)
-        progress = state.maps[node] = MapState(len(value) if isinstance(value, list) else 0)
+        progress = MapState(len(value) if isinstance(value, list) else 0)
+    return progress
+
+
+def _begun(state: RunState, node: int) -> MapState:
+    progress = state.maps.get(node)
+    if progress is None:
+        progress = state.maps[node] = map_state(state, node)
         state.standing[node] = OPEN
     return progress
 
@@ -249,11 +270,6 @@ def _degraded(state: RunState, event: Event) -> None:
     instance.degraded = True
     if event.status == "value":
         instance.value = event.body
-
-
-def _picked(state: RunState, event: Event) -> None:
-    instance = _opened(state, event)
-    instance.value = event.body
 
 
 def _settled(state: RunState, event: Event) -> None:
@@ -286,7 +302,7 @@ def _item_done(state: RunState, node: int, event: Event, value: Any) -> None:
 
 
 def _map_done(state: RunState, node: int, event: Event) -> None:
-    progress = map_state(state, node)
+    progress = _begun(state, node)
     state.ready.remove(node)
     _node_done(state, node, SETTLED[event.status], progress.values)
 
@@ -352,7 +368,7 @@ _APPLY: Final[dict[str, Callable[[RunState, Event], None]]] = {
     "failed": _note,
     "completed": _delivered,
     "degraded": _degraded,
-    "picked": _picked,
+    "picked": _note,
     "asked": _note,
     "answered": _delivered,
     "expired": _delivered,

@@ -149,7 +149,10 @@ class Step:
     __name__: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "__name__", self.fn.__name__)
+        name = getattr(self.fn, "__name__", "")
+        if not callable(self.fn) or not name:
+            raise DefinitionError(f"step({self.fn!r}): give a function with a name, written with def")
+        object.__setattr__(self, "__name__", name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function as it is."""
@@ -186,7 +189,7 @@ def describe(fn: Callable[..., Any], *, what: str) -> Function:
     consts: list[tuple[str, Any]] = []
     item: Param | None = None
     flags = set()
-    for parameter in inspect.signature(fn).parameters.values():
+    for parameter in _signature(fn, what).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise DefinitionError(
                 f"{what}: parameter {str(parameter)!r} has no name to be fed by; use named parameters"
@@ -219,6 +222,13 @@ def describe(fn: Callable[..., Any], *, what: str) -> Function:
     )
 
 
+def _signature(fn: Callable[..., Any], what: str) -> inspect.Signature:
+    try:
+        return inspect.signature(fn)
+    except ValueError as error:
+        raise DefinitionError(f"{what}: {error}; wrap it in a function with named parameters") from error
+
+
 def _hints(fn: Callable[..., Any], what: str) -> dict[str, Any]:
     try:
         hints = typing.get_type_hints(fn, include_extras=True)
@@ -226,6 +236,10 @@ def _hints(fn: Callable[..., Any], what: str) -> dict[str, Any]:
         raise DefinitionError(
             f"{what}: annotation names {error.name!r}, which is not known where the function is defined; "
             "define it at module level, or in a cell above"
+        ) from error
+    except Exception as error:  # an annotation in quotes is code, and may raise anything
+        raise DefinitionError(
+            f"{what}: an annotation cannot be read: {type(error).__name__}: {error}; correct it"
         ) from error
     raw = getattr(fn, "__annotations__", {})
     # `-> None` and no annotation are different things, and get_type_hints turns None into NoneType.

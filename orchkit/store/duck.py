@@ -20,7 +20,7 @@ from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.opening import inode_of, open_file, release, unreadable
 from orchkit.store.schema import EVENT_COLUMNS, HEAD_COLUMNS, event_of, event_row, head_of, head_row
-from orchkit.store.writer import Wake, Writer, first_line
+from orchkit.store.writer import Wake, Writer
 
 __all__ = ["DuckStore"]
 

@@ -119,7 +119,8 @@ def _cell(name: str, took: list[float], commit: float, sync: float) -> None:
     cuts = quantiles(took, n=100)
     p50, p99 = cuts[49], cuts[98]
     print(
-        f"{name:28} p50 {p50 * 1e3:7.3f} ms  p99 {p99 * 1e3:8.3f} ms  {p50 / commit:6.2f} commits  {p50 / sync:7.2f} syncs"
+        f"{name:28} p50 {p50 * 1e3:7.3f} ms  p99 {p99 * 1e3:8.3f} ms  "
+        f"{p50 / commit:6.2f} commits  {p50 / sync:7.2f} syncs"
     )
 
 
@@ -136,7 +137,8 @@ def _round(folder: Path) -> None:
         print(f"{'':28} {rate:10,.0f} events/s")
     appended, durable = _bulk(store, 50_000)
     print(
-        f"{'bulk, 50,000 events':28} {durable:10,.0f} durable events/s ({1e6 / appended:.1f} us an append, back-pressure included)"
+        f"{'bulk, 50,000 events':28} {durable:10,.0f} durable events/s "
+        f"({1e6 / appended:.1f} us an append, back-pressure included)"
     )
     begin = perf_counter()
     store.close()

@@ -9,7 +9,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from store_child import event
 
 from orchkit.store.duck import DuckStore

@@ -1,4 +1,4 @@
-"""The workflows whose logs are kept in ``v*/``. Never change one: a log is read back over the graph it was made with."""
+"""The workflows whose logs are kept in ``v*/``. Never change one: its logs are read back over it."""
 
 import orchkit as ok
 

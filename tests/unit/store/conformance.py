@@ -181,7 +181,7 @@ class StoreConformance:
         first = head()
         store.admit(first).append(note(1))
         for again in (first, head(workflow="other")):
-            with pytest.raises(StoreError, match="'r1' is already .* resume it"):
+            with pytest.raises(StoreError, match=r"'r1' is already .* resume it"):
                 store.admit(again)
         assert store.heads() == [first]
         assert store.events("r1") == [note(1)]
