@@ -28,8 +28,10 @@ def failure_of(error: BaseException, site: Site) -> Failure:
     try:
         wants = site.retry.wants(error) if site.retry is not None else transient(error)
         after = getattr(error, "retry_after", None)
-        known = isinstance(after, (int, float)) and 0 < after < float("inf")
-        return Failure(kind, message, wants, min(float(after), LONGEST) if known else None)
+        retry_after = None
+        if isinstance(after, (int, float)) and 0 < after < float("inf"):
+            retry_after = min(float(after), LONGEST)
+        return Failure(kind, message, wants, retry_after)
     except Exception as judging:
         # An error that nobody can judge is still the attempt's end: let out, it would leave the run waiting for ever.
         why = f"whether to retry could not be judged: {type(judging).__name__}: {_first_lines(judging)}"
@@ -64,6 +66,7 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
     strike = _NO_STRIKE if site.faults is None else _strike(inst, site, leg, n, started)
     if inst.records:
         ex.skip_injected(inst)
+    outcome: Outcome | None
     try:
         if inst.records and ex.has_record_of(inst, site.path, leg, n):
             outcome = await suspend()
@@ -167,6 +170,8 @@ def _body(
     token = inst.token
 
     async def body() -> Outcome:
+        if ex.on_body is not None:
+            ex.on_body()
         try:
             arguments = ex.arguments(inst, site, ctx, error)
         except Exception as misfit:

@@ -100,6 +100,8 @@ class Execution:
         Whether every body waits until its start is durable, and not only those of effects.
     deps : object
         Handed to steps; never recorded.
+    on_body : callable, optional
+        Called where a step's body begins, in its context.
     on_event : callable, optional
         Sees each event once it is folded.
     on_question : callable, optional
@@ -122,6 +124,7 @@ class Execution:
         number: int = 0,
         strict: bool = False,
         deps: object = None,
+        on_body: Callable[[], object] | None = None,
         on_event: Callable[[Event], None] | None = None,
         on_question: Callable[[], None] | None = None,
         on_end: Callable[[BaseException | None], None] | None = None,
@@ -136,6 +139,7 @@ class Execution:
         self.number = number
         self.strict = strict
         self.deps = deps
+        self.on_body = on_body
         self.on_event = on_event
         self.on_question = on_question
         self.on_end = on_end
@@ -359,6 +363,7 @@ class Execution:
         seat = self.program.seats[inst.node]
         name = seat.node.name
         del self.instances[inst.node, inst.item]
+        cause, inst.cause = inst.cause, None  # its traceback holds the frames that hold the instance: a cycle
         if outcome.failure is None:
             status = "degraded" if outcome.status == "degraded" else "completed"
             self.emit(inst, Event(self.t(), "settled", name, inst.item, status=status))
@@ -367,8 +372,8 @@ class Execution:
                 inst, Event(self.t(), "skipped", name, inst.item, status="error", error=str(outcome.failure))
             )
         else:
-            if inst.cause is not None:
-                self.causes[inst.node, inst.item] = inst.cause
+            if cause is not None:
+                self.causes[inst.node, inst.item] = cause
             self.emit(
                 inst, Event(self.t(), "settled", name, inst.item, status="failed", error=str(outcome.failure))
             )

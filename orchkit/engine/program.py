@@ -78,9 +78,7 @@ class Program:
         For a function that cannot be a step, or an annotation that pydantic cannot read.
     """
 
-    def __init__(
-        self, graph: Graph, world: WorldModel | None = None, faults: FaultPlan | None = None
-    ) -> None:
+    def __init__(self, graph: Graph, world: WorldModel | None = None, faults: FaultPlan | None = None) -> None:
         self.graph = graph
         self.world = world
         self.faults = faults

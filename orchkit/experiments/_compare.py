@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, nan
-from typing import TYPE_CHECKING
+from math import inf, nan
+from typing import TYPE_CHECKING, Final
 
 from orchkit.errors import DefinitionError
 from orchkit.experiments._blocks import Blocks
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-__all__ = ["Contrast", "contrasts"]
+__all__ = ["Contrast", "contrasts", "minus"]
+
+_ROUNDING: Final = 1e-12  # costs are sums of floats, whose order differs from arm to arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def _difference(blocks: Blocks, ask: _Question, count: int) -> Interval:
     if ask.metric.kind == "quantile":
         return _of_quantiles(blocks, ask, count)
     own, base = _sides(blocks, ask)
-    gaps = _minus(own, base)
+    gaps = minus(own, base)
     mean = of_mean(blocks, gaps.mean(axis=0), count)
     if ask.metric.kind == "mean":
         return mean
@@ -95,12 +97,14 @@ def _sides(blocks: Blocks, ask: _Question) -> tuple[Floats, Floats]:
     return values[ask.arm, cells], values[ask.base, cells]
 
 
-def _minus(own: Floats, base: Floats) -> Floats:
+def minus(own: Floats, base: Floats) -> Floats:
+    """Subtract pair by pair: rounding is no difference, and two runs that never end do not differ."""
     import numpy as np
 
-    gaps = np.zeros_like(own)
-    np.subtract(own, base, out=gaps, where=own != base)  # two runs that never ended do not differ
-    return gaps
+    with np.errstate(invalid="ignore"):
+        gaps = own - base
+        same = (own == base) | (np.abs(gaps) <= _ROUNDING * np.minimum(np.abs(own), np.abs(base)))
+    return np.where(same, 0.0, gaps)
 
 
 def _of_quantiles(blocks: Blocks, ask: _Question, count: int) -> Interval:
@@ -114,7 +118,9 @@ def _of_quantiles(blocks: Blocks, ask: _Question, count: int) -> Interval:
         own, base = (
             blocks.quantile_draws(ask.metric.column, arm, cell, ask.metric.q, count) for arm in (ask.arm, ask.base)
         )
-        draws += _minus(own, base) / len(ask.cells)
+        draws += minus(own, base) / len(ask.cells)
+    if np.isnan(draws).any():  # an average over cells in which either arm never ended
+        return UNBOUNDED
     return _Enough(Draws(np.sort(draws)), ask.metric.q**blocks.n)
 
 
@@ -142,7 +148,8 @@ def _contrast(blocks: Blocks, ask: _Question, known: Interval, alpha: float) -> 
     edge = 1.0 if ask.metric.kind == "rate" else inf
     low, high = max(-edge, low), min(edge, high)
     n = blocks.n * len(ask.cells)
-    gap = 0.0 if own == base and isfinite(own) else own - base
+    gap = own - base  # unknown, NaN, if both are without end
+    gap = 0.0 if abs(gap) <= _ROUNDING * min(abs(own), abs(base)) < inf else gap
     return Contrast(*names, cell, own, base, gap, low, high, n, _verdict(ask.metric, low, high))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from orchkit.experiments._compare import Contrast
 from orchkit.experiments._levels import Level
 from orchkit.experiments._plan import Plan
-from orchkit.experiments._words import gap_of, measure_of
+from orchkit.experiments._words import gap_of, join, measure_of
 
 if TYPE_CHECKING:
     from orchkit.experiments._results import Results
@@ -44,7 +44,7 @@ class Facts:
         self.faults = [*self.plan.faults]
         self.baseline = self.arms[0] if baseline is None else baseline
         self.workflow = next(iter(self.plan.arms.values())).name
-        self.metrics = [name for name in _TABLED if name != "human_minutes" or self._asks_people()]
+        self.metrics = [name for name in _TABLED if name not in ("cost", "human_minutes") or self._has(name)]
         self.levels = results.levels(*self.metrics)
         self.contrasts: list[Contrast] = []
         if len(self.arms) > 1:
@@ -52,8 +52,13 @@ class Facts:
         self.measures = {name: measure_of(name, self.of(name)) for name in self.metrics}
         self.gaps = {name: gap_of(name, self.contrasts) for name in self.metrics}
 
-    def _asks_people(self) -> bool:
-        return any(node.kind == "approval" for wf in self.plan.arms.values() for node in wf.checked().nodes)
+    def _has(self, column: str) -> bool:
+        return any(getattr(self.results._trials, column))
+
+    @property
+    def subjects(self) -> str:
+        """What the report is about, in words."""
+        return join(["success", "latency", *(["cost"] if "cost" in self.metrics else [])])
 
     def of(self, metric: str) -> list[Level]:
         """Give the estimates of one metric."""

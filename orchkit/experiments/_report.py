@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["html_of", "write_report"]
 
 _PICTURED: Final = ("success", "p95", "cost")
+_NAMED: Final = 5
 
 
 def write_report(results: Results, path: str | os.PathLike[str], baseline: str | None) -> Path:
@@ -61,7 +62,7 @@ def html_of(results: Results, baseline: str | None = None) -> str:
     facts = Facts(results, baseline)
     if not facts.levels[0].n:
         raise DefinitionError("report: the experiment was interrupted before every arm had a trial; run it again")
-    title = safe(f"{facts.workflow}: {join(facts.arms)}")
+    title = safe(f"{facts.workflow}: an experiment with {_count(len(facts.arms), 'arm')}")
     sections = (_head, _short, _dots, _endings, levels_table, contrast_table, _worst, _policies, _footer)
     return "\n".join(
         [
@@ -82,8 +83,9 @@ def _head(facts: Facts) -> Iterator[str]:
     yield '<p class="eyebrow">orchkit experiment</p>'
     yield f"<h1>{safe(facts.workflow)}</h1>"
     several = len(facts.arms) > 1
-    who = f"Which of {join(facts.arms, 'or')} holds up best" if several else f"How does {facts.arms[0]} hold up"
-    yield f'<p class="lead">{safe(who)} in success, latency and cost{where}?</p>'
+    which = join(facts.arms, "or") if len(facts.arms) <= _NAMED else f"{len(facts.arms)} arms"
+    who = f"Which of {which} holds up best" if several else f"How does {facts.arms[0]} hold up"
+    yield f'<p class="lead">{safe(who)} in {facts.subjects}{where}?</p>'
     yield (
         f'<p class="note">{facts.plan.size:,} simulated runs: {_count(len(facts.arms), "arm")} × '
         f"{_count(len(facts.faults), 'plan')} of faults × {_count(cases, 'input')} × {_count(seeds, 'seed')}. "
@@ -124,12 +126,13 @@ def _said(facts: Facts, verdict: str, rows: Sequence[Contrast]) -> str:
 
 
 def _dots(facts: Facts) -> Iterator[str]:
-    yield "<section><h2>Success, latency and cost</h2>"
+    yield f"<section><h2>{facts.subjects.capitalize()}</h2>"
+    pictured = [metric for metric in _PICTURED if metric in facts.metrics]
     yield (
         f'<p class="note">Each sign is an estimate from n = {facts.levels[0].n:,} runs, each line its 95 % interval; '
         "lines may overlap where arms differ clearly: the table of differences is sharper.</p>"
     )
-    yield f'<div class="wide">{dots(facts.levels, _PICTURED, facts.arms, facts.faults)}</div></section>'
+    yield f'<div class="wide">{dots(facts.levels, pictured, facts.arms, facts.faults)}</div></section>'
 
 
 def _endings(facts: Facts) -> Iterator[str]:

@@ -16,7 +16,7 @@ __all__ = ["contrast_table", "levels_table"]
 def levels_table(facts: Facts) -> Iterator[str]:
     """Lay out every estimate with its interval."""
     yield "<section><h2>Estimates</h2>"
-    yield '<p class="note">With 95 % intervals, each for itfacts.</p><div class="wide"><table><thead><tr>'
+    yield '<p class="note">With 95 % intervals, each for itself.</p><div class="wide"><table><thead><tr>'
     yield from (f"<th>{head}</th>" for head in (["faults", "arm"] if len(facts.faults) > 1 else ["arm"]))
     yield from (f'<th class="num">{METRICS[metric].words}</th>' for metric in facts.metrics)
     yield '<th class="num">n</th></tr></thead>'

@@ -39,7 +39,7 @@ def shares(rows: Sequence[Share], arms: Sequence[str], faults: Sequence[str]) ->
             y += 24
         arm = list(arms).index(row.arm)
         parts += [row_label(arm, row.arm, y + 10), *_stack(row, arm, y + 3)]
-        y += 46
+        y += 52
     return figure(y, "How runs ended, as shares", parts)
 
 
@@ -105,4 +105,4 @@ def _stack(row: Share, arm: int, y: float) -> Iterator[str]:
     at = y + _BAR + 5
     ends = f"M{low:.1f} {at - 3:.1f}v6M{high:.1f} {at - 3:.1f}v6"
     yield f'<path class="whisker" d="M{low:.1f} {at:.1f}H{high:.1f}{ends}"/>'
-    yield text(LABELS, y + _BAR + 13, f"{' · '.join(words)} · n {total}", "small")
+    yield text(LABELS, y + _BAR + 21, f"{' · '.join(words)} · n {total}", "small")

@@ -85,6 +85,10 @@ class _Axis:
         """Where the axis is torn."""
         return [(self.places[i] + self.places[i + 1]) / 2 for i in sorted(self.cuts)]
 
+    def tears_from(self, x: float) -> list[float]:
+        """Give the tears to the right of a place."""
+        return [tear for tear in self.tears if tear > x]
+
     def __call__(self, t: int) -> float:
         return self.places[self.times.index(t)]
 
@@ -93,7 +97,7 @@ def _cuts(gaps: Sequence[int]) -> set[int]:
     order = sorted(range(len(gaps)), key=lambda i: -gaps[i])
     for k in range(1, min(5, len(order))):
         rest = sum(gaps[i] for i in order[k:])
-        if rest and gaps[order[k - 1]] > 3 * rest:
+        if rest and gaps[order[k - 1]] > 8 * rest:
             return set(order[:k])
     return set()
 
@@ -127,18 +131,18 @@ def _draw_row(bars: Sequence[Bar], axis: _Axis, y: float, arm: int) -> Iterator[
         left, right = axis(bar.start), axis(bar.end)
         title = f"<title>{safe(f'{bar.row}: {bar.words}')}</title>"
         yield f'<g class="{accent(arm)}">{title}{_shape(bar, left, right, y)}</g>'
-        nearest = [*(axis(later.start) for later in bars[i + 1 :]), *(x for x in axis.tears if x > right)]
+        nearest = [*(axis(later.start) for later in bars[i + 1 :]), *axis.tears_from(right)]
         free = min(nearest, default=float(WIDE))
         wide = width(bar.words, 11)
         if bar.kind != "wait" and right + 8 + wide <= free:
             yield text(right + 6, y + 4, bar.words, "small")
-        elif bar.kind in ("failed", "timed out") and wide + 24 <= right - left:
+        elif bar.kind in ("failed", "timed out") and wide + 24 <= min([right, *axis.tears_from(left)]) - left:
             yield text(left + 7, y + 4, bar.words, "small")
 
 
 def _shape(bar: Bar, left: float, right: float, y: float) -> str:
     wide = max(right - left, 2.0)
-    place = f'x="{left:.1f}" y="{y - 6:.1f}" width="{wide:.1f}" height="12" rx="2"'
+    place = f'x="{left:.1f}" y="{y - 7:.1f}" width="{wide:.1f}" height="14" rx="2"'
     if bar.kind == "wait":
         return f'<path class="rest" d="M{left + 2:.1f} {y:.1f}H{max(right - 2, left + 2):.1f}"/>'
     if bar.kind == "person":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 from math import floor, isfinite, log10
+from typing import Final
 
 from orchkit.draw._measure import clean
 from orchkit.experiments._compare import Contrast
@@ -12,6 +13,8 @@ from orchkit.experiments._levels import Level
 from orchkit.experiments._metrics import METRICS
 
 __all__ = ["Measure", "duration", "gap_of", "interval_words", "join", "measure_of", "safe"]
+
+_MOST_DECIMALS: Final = 8
 
 
 def safe(text: str) -> str:
@@ -72,13 +75,15 @@ class Measure:
         suffix = " points" if self.suffix == " %" else self.suffix
         if not isfinite(value):
             return _endless(value)
-        sign = "" if value < 0 and float(self.bare(value).replace("−", "-")) else "+"
-        bare = self.bare(abs(value) if sign else value)
-        return f"{sign}{bare}{suffix}" if not self.prefix else f"{sign or '−'}{self.prefix}{self.bare(abs(value))}"
+        return f"{self.sign(value)}{self.prefix}{self.bare(abs(value))}{suffix}"
+
+    def sign(self, value: float) -> str:
+        """Give the sign of a value as it is written; none for what is written as zero."""
+        return "" if not float(self.bare(abs(value))) else "+" if value > 0 else "−"
 
 
 def _decimals(top: float) -> int:
-    return 1 if top == 0 else max(0, min(6, 2 - floor(log10(top))))
+    return 1 if top == 0 else max(0, min(_MOST_DECIMALS, 2 - floor(log10(top))))
 
 
 def _minus(text: str) -> str:
@@ -96,8 +101,13 @@ def measure_of(metric: str, rows: Iterable[Level]) -> Measure:
 
 def gap_of(metric: str, rows: Iterable[Contrast]) -> Measure:
     """Make the measure in which differences of one metric are written."""
-    own = (row for row in rows if row.metric == metric)
-    return Measure(METRICS[metric].unit, (x for row in own for x in (row.difference, row.low, row.high)))
+    own = [row for row in rows if row.metric == metric]
+    measure = Measure(METRICS[metric].unit, (x for row in own for x in (row.difference, row.low, row.high)))
+    # A bound that leaves zero out is not written as zero.
+    bounds = [abs(x) for row in own if row.verdict != "cannot tell" for x in (row.low, row.high) if x]
+    while measure.decimals < _MOST_DECIMALS and not all(float(measure.bare(x)) for x in bounds if isfinite(x)):
+        measure.decimals += 1
+    return measure
 
 
 def duration(seconds: float) -> str:
@@ -109,5 +119,8 @@ def interval_words(measure: Measure, low: float, high: float, *, signed: bool = 
     """Write an interval, without its unit."""
     if not isfinite(low) and not isfinite(high):
         return "no bounds"
-    plus = "+" if signed else ""
-    return " to ".join(f"{plus if value > 0 else ''}{measure.bare(value)}" for value in (low, high))
+    return " to ".join(_signed(measure, value) if signed else measure.bare(value) for value in (low, high))
+
+
+def _signed(measure: Measure, value: float) -> str:
+    return f"{measure.sign(value)}{measure.bare(abs(value))}" if isfinite(value) else _endless(value)

@@ -157,9 +157,7 @@ def slow(
     return Fault("slow", target, Trigger(rate, first, nth), factor=float(factor), add=float(add))
 
 
-def hang(
-    target: str, *, rate: float | None = None, first: int | None = None, nth: int | None = None
-) -> Fault:
+def hang(target: str, *, rate: float | None = None, first: int | None = None, nth: int | None = None) -> Fault:
     """Make attempts never come back; only a timeout ends them.
 
     Parameters

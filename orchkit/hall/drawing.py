@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from orchkit.draw import duration, picture_of, svg, text
+from orchkit.model.events import Event
 from orchkit.model.graph import Graph
 
-if TYPE_CHECKING:
-    from orchkit.hall.run import Run
-
-__all__ = ["show"]
+__all__ = ["show", "show_run"]
 
 
-def show(graph: Graph, run: Run | None) -> dict[str, Any]:
-    """Give the mime bundle of a workflow, or of a run of it."""
-    if run is None:
-        picture = picture_of(graph)
-    else:
-        log = run.log
-        seconds = log[-1].t / 1e6 if log else 0.0
-        picture = picture_of(graph, log, f"run {run.id} · {run.status} · {duration(seconds)}")
+def show(graph: Graph) -> dict[str, Any]:
+    """Give the mime bundle of a workflow."""
+    return _bundle(graph, None, "")
+
+
+def show_run(graph: Graph, log: Sequence[Event], who: str) -> dict[str, Any]:
+    """Give the mime bundle of a run, however it came to its log."""
+    length = duration(log[-1].t / 1e6) if log else "not begun"
+    return _bundle(graph, log, f"{who} · {length}")
+
+
+def _bundle(graph: Graph, log: Sequence[Event] | None, caption: str) -> dict[str, Any]:
+    picture = picture_of(graph, log, caption)
     return {"text/plain": text(picture), "image/svg+xml": svg(picture)}

@@ -316,13 +316,13 @@ class Workflow:
 
     def svg(self) -> str:
         """Draw the graph as SVG: offline, the same bytes each time."""
-        return str(show(self.checked(), None)["image/svg+xml"])
+        return str(show(self.checked())["image/svg+xml"])
 
     def __repr__(self) -> str:
         return f"Workflow({self.name!r}, {len(self._specs)} nodes)"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return show(self.checked(), None)
+        return show(self.checked())
 
     # Running
 

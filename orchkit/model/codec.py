@@ -86,7 +86,7 @@ def plain(value: Any, path: str = "", node: str = "") -> Any:
         value,
         path,
         node,
-        "annotate the step's return type (a pydantic model, dataclass, datetime, enum, ...) or return plain JSON values",
+        "annotate the step's return type (a pydantic model, dataclass, datetime, enum, ...) or return plain JSON",
     )
 
 
@@ -208,9 +208,8 @@ class Codec:
             except Exception as error:
                 raise _unstorable(valid, node, f"its JSON cannot be read back: {_one_line(error)}") from error
             if ambiguous and not _alike(valid, back):
-                raise _unstorable(
-                    valid, node, f"it would come back as {_shown(back)}: tell a union's members apart by a discriminator"
-                )
+                why = f"it would come back as {_shown(back)}; tell a union's members apart by a discriminator"
+                raise _unstorable(valid, node, why)
             return json
 
         def from_json(value: Any) -> Any:

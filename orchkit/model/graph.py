@@ -191,10 +191,7 @@ def _problems(nodes: Sequence[Node], output: str | None) -> Iterator[str]:
     if not nodes:
         yield "it has no steps; add one with @wf.step"
     for node in nodes:
-        if node.name in RESERVED:
-            yield f"a node may not be named {node.name!r}: the name has a meaning as a parameter"
-        elif not node.name.isidentifier() or keyword.iskeyword(node.name):
-            yield f"{node.name!r} cannot be a node's name: it must be usable as a parameter name"
+        yield from _misuses(node)
         for dep in node.deps:
             if dep.source == node.name:
                 yield f"{node.name!r} asks for its own result"
@@ -208,14 +205,21 @@ def _problems(nodes: Sequence[Node], output: str | None) -> Iterator[str]:
         for target in node.targets:
             if target not in names:
                 yield _unknown(f"route {node.name!r} leads to", target, names)
-        if node.kind == "route" and not node.targets:
-            yield f"route {node.name!r} declares no targets; use to=[...]"
-        if node.kind != "map" and node.function is not None and node.function.item is not None:
-            yield f"{node.name!r} asks for 'item', which only a map has; use @wf.map(over=...)"
-        if node.function is not None and node.function.wants_error:
-            yield f"{node.name!r} asks for 'error', which only a fallback has"
     if output is not None and output not in names:
         yield _unknown("the workflow's output is", output, names)
+
+
+def _misuses(node: Node) -> Iterator[str]:
+    if node.name in RESERVED:
+        yield f"a node may not be named {node.name!r}: the name has a meaning as a parameter"
+    elif not node.name.isidentifier() or keyword.iskeyword(node.name):
+        yield f"{node.name!r} cannot be a node's name: it must be usable as a parameter name"
+    if node.kind == "route" and not node.targets:
+        yield f"route {node.name!r} declares no targets; use to=[...]"
+    if node.kind != "map" and node.function is not None and node.function.item is not None:
+        yield f"{node.name!r} asks for 'item', which only a map has; use @wf.map(over=...)"
+    if node.function is not None and node.function.wants_error:
+        yield f"{node.name!r} asks for 'error', which only a fallback has"
 
 
 def _unknown(who: str, name: str, names: Sequence[str]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
-from types import CodeType
+from types import CellType, CodeType
 from typing import Any
 
 from orchkit.errors import DefinitionChanged
@@ -19,12 +20,16 @@ from orchkit.model.steps import Node, Step
 
 __all__ = ["check_unchanged", "fingerprints"]
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in the repr of what has none of its own; differs between processes
+_PLAIN = (str, int, float, bool, bytes, type(None))
+
 
 def fingerprints(graph: Graph) -> dict[str, str]:
     """Digest each node: its code, its place in the graph, its policies.
 
     Comments, formatting, moved lines and kernel restarts do not change it; ``version=`` takes the code's place.
-    What a step calls is not seen: give it a new ``version`` when that changes.
+    Constants that a function got from its maker or as defaults count; a docstring counts too, for some use it as a
+    prompt. What a step calls is not seen: give it a new ``version`` when that changes.
     """
     return {node.name: _fingerprint(graph, node) for node in graph.nodes}
 
@@ -72,7 +77,7 @@ def _describe(node: Node) -> str:
     if not code and node.function is not None:
         code = _code_of(node.function.fn) + repr(node.function.consts)
     answer = getattr(node.answer, "__qualname__", repr(node.answer))
-    return repr((place, policies, code, answer))
+    return _ADDRESS.sub("", repr((place, policies, code, answer)))
 
 
 def _describe_policy(policy: Policy) -> str:
@@ -87,19 +92,51 @@ def _name_of(value: Any) -> str:
 
 
 def _code_of(fn: Callable[..., Any]) -> str:
-    fn = fn.fn if isinstance(fn, Step) else fn
-    code = getattr(inspect.unwrap(fn), "__code__", None)
-    return repr(fn) if code is None else _code_text(code)
+    fn = inspect.unwrap(fn.fn if isinstance(fn, Step) else fn)
+    code = getattr(fn, "__code__", None)
+    if code is None:
+        return repr(fn)
+    # The file and the annotations are in no code object: without them the text of another cell might be taken.
+    return _code_text(code, code.co_filename, repr(fn.__annotations__)) + _captured(fn, code)
+
+
+def _captured(fn: Callable[..., Any], code: CodeType) -> str:
+    """Tell the plain constants that came to a function from outside: defaults, and variables of its maker."""
+    cells = map(_content, getattr(fn, "__closure__", None) or ())
+    values: dict[Any, Any] = dict(zip(code.co_freevars, cells, strict=False))
+    values |= dict(enumerate(getattr(fn, "__defaults__", None) or ()))
+    values |= getattr(fn, "__kwdefaults__", None) or {}
+    plain = {name: value for name, value in values.items() if isinstance(value, _PLAIN)}
+    return f" with {plain}" if plain else ""
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not yet assigned
+        return ...
 
 
 @lru_cache(maxsize=4096)
-def _code_text(code: CodeType) -> str:
+def _code_text(code: CodeType, file: str, annotations: str) -> str:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
     except (OSError, TypeError, SyntaxError):
         # No source (exec, a frozen module): bytecode, which differs between Python versions.
-        return f"{sys.version_info[:2]} {code.co_code.hex()} {code.co_names} {code.co_varnames}"
-    for statement in ast.walk(tree):
+        return f"{sys.version_info[:2]} {_bytecode(code)} {annotations}"
+    for statement in tree.body:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
             statement.decorator_list = []  # policies are told apart on their own, however they were written
     return ast.dump(tree)
+
+
+def _bytecode(code: CodeType) -> str:
+    consts = [_constant(const) for const in code.co_consts]
+    return f"{code.co_code.hex()} {consts} {code.co_names} {code.co_varnames}"
+
+
+def _constant(const: Any) -> str:
+    if isinstance(const, CodeType):
+        return _bytecode(const)
+    # A set's order changes with the hash seed of the process.
+    return f"{{{sorted(map(repr, const))}}}" if isinstance(const, frozenset) else repr(const)

@@ -126,7 +126,8 @@ class PastRun:
     def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
         """Refuse: nothing would go on."""
         raise RunError(
-            f"run {self.head.run_id!r} is {self.status()}; resume it first: store.resume({self.head.run_id!r}, workflow)",
+            f"run {self.head.run_id!r} is {self.status()}; resume it first: "
+            f"store.resume({self.head.run_id!r}, workflow)",
             run_id=self.head.run_id,
             node=name,
         )
@@ -164,7 +165,9 @@ def _typed(program: Program, state: RunState, node: int) -> Any:
     if value is None or spec.kind == "route":
         return value
     codec = codec_for(spec.answer if spec.function is None else spec.function.returns)
-    return [codec.load(element) for element in value] if spec.kind == "map" else codec.load(value)
+    if spec.kind == "map":
+        return [None if element is None else codec.load(element) for element in value]
+    return codec.load(value)
 
 
 def run_error(run_id: str, events: Sequence[Event], program: Program | None = None) -> RunError:
@@ -177,7 +180,9 @@ def run_error(run_id: str, events: Sequence[Event], program: Program | None = No
         who = f" by {wish.by}" if wish is not None and wish.by else ""
         why = f": {wish.body}" if wish is not None and wish.body else ""
         return RunCancelled(f"run {run_id!r} was cancelled{who}{why}; it can be resumed", run_id=run_id)
-    failed = next((event for event in events if event.kind in ("settled", "skipped") and event.error), None)
+    # What failed the run, and not what it had got over before; or else the first skip, which led to the others.
+    ends = [event for event in events if event.kind in ("settled", "skipped") and event.error]
+    failed = next((event for event in ends if event.kind == "settled"), ends[0] if ends else None)
     if failed is None:
         return RunError(f"run {run_id!r} ended {last.status} without a result", run_id=run_id)
     attempts = [e for e in events if e.kind == "failed" and _owns(failed, e)]

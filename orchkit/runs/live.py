@@ -6,6 +6,8 @@ import difflib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import ContextVar
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -20,10 +22,11 @@ from orchkit.errors import (
     AnswerLate,
     ApprovalUnknown,
     DefinitionError,
+    RunCrashed,
     RunError,
     RunHeld,
 )
-from orchkit.model.codec import codec_for
+from orchkit.model.codec import codec_for, plain
 from orchkit.model.events import Event
 from orchkit.model.protocols import Journal, RunStore
 from orchkit.model.records import Head
@@ -35,6 +38,8 @@ __all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start"]
 DURABILITY = ("strict", "group", "memory")
 
 _LIVE: dict[str, LiveRun] = {}
+_INSIDE: ContextVar[str] = ContextVar("orchkit_inside", default="")
+_HELD: dict[str, object] = {}
 _NUMBERS = count(1)
 
 
@@ -56,7 +61,7 @@ class LiveRun:
         self.program: Program | None = program
         self._program = program
         self._engine: EngineThread = engine_thread()
-        self._outcome: Future[Any] = Future()
+        self._outcome: Future[Any] = _Waited()
         self._settled: list[Future[None]] = []
         self._watchers: list[Callable[[Event], None]] = []
         self._lock = threading.Lock()
@@ -73,6 +78,7 @@ class LiveRun:
             number=next(_NUMBERS),
             strict=head.durability == "strict",
             deps=deps,
+            on_body=partial(_INSIDE.set, head.run_id),
             on_question=self._look_soon,
             on_end=self._ended,
         )
@@ -85,13 +91,20 @@ class LiveRun:
         self._engine.host.stamp()
         try:
             execution.start(value)
-            execution.journal.when_durable(lambda error: _tell(admitted, error))
-            execution.advance()
         except BaseException as error:
             execution.abort(error)
-            if not admitted.done():
-                admitted.set_exception(error)
+        # Before it goes on: `start` returns when the admission is durable, whatever else follows.
+        self._admit(admitted)
+        execution.advance()
         self._engine.host.pump()
+
+    def _admit(self, admitted: Future[None]) -> None:
+        # One voice: were it told yes by the store's thread and no by the engine's, the faster would win.
+        error = self._execution.error
+        if error is None or isinstance(error, RunCrashed):
+            self._execution.journal.when_durable(lambda failure: _tell(admitted, failure))
+        else:
+            _tell(admitted, error)
 
     def go_on(self, admitted: Future[None]) -> None:
         """Record that it is resumed, rebuild what was open, and go."""
@@ -99,12 +112,10 @@ class LiveRun:
         self._engine.host.stamp()
         try:
             execution.record(Event(execution.t(), "resumed"))
-            execution.journal.when_durable(lambda error: _tell(admitted, error))
             execution.redrive()
         except BaseException as error:
             execution.abort(error)
-            if not admitted.done():
-                admitted.set_exception(error)
+        self._admit(admitted)
         self._engine.host.pump()
 
     def _saw(self, event: Event) -> None:
@@ -169,12 +180,27 @@ class LiveRun:
         return "waiting" if self._quiet() else "running"
 
     def outcome(self) -> Future[Any]:
-        """Give the future of its result."""
+        """Give the future of its result.
+
+        Raises
+        ------
+        RunError
+            Inside one of its own steps, which would wait for itself.
+        """
+        self._refuse_inside()
         return self._outcome
 
+    def _refuse_inside(self) -> None:
+        if _INSIDE.get() == self.head.run_id and not self._outcome.done():
+            raise RunError(
+                f"a step of run {self.head.run_id!r} waits for its own run, which waits for the step",
+                run_id=self.head.run_id,
+            )
+
     def settled(self) -> Future[None]:
-        """Give a future that is done when only people are awaited, or nobody."""
-        future: Future[None] = Future()
+        """Give a future that is done when only people are awaited, or nobody; refused inside its own steps."""
+        self._refuse_inside()
+        future: Future[None] = _Waited()
 
         def look() -> None:
             self._execution.on_event = self._saw
@@ -210,6 +236,7 @@ class LiveRun:
                 "run.answer was called on the engine's own thread, which it would block; await it elsewhere"
             )
         told: Future[None] = Future()
+        by = _checked_text("by", by, self.head.run_id)
         key = self._find(name, item)
         answer = Answer(self._fit(key[0], value), by, lambda error: _tell(told, error))
         self._engine.submit(lambda: self._deliver(key, answer)).result()
@@ -261,12 +288,26 @@ class LiveRun:
 
     def cancel(self, *, by: str = "", why: str = "") -> None:
         """Stop it; what is recorded stays, and it can be resumed."""
+        by, why = _checked_text("by", by, self.head.run_id), _checked_text("why", why, self.head.run_id)
 
         def stop() -> None:
             self._engine.host.stamp()
             self._execution.cancel(by, why)
 
         self._engine.call(stop)
+
+
+class _Waited(Future[Any]):
+    """A future of the engine's, which refuses to be waited for on the thread that would have to settle it."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the result, unless that would block the engine."""
+        if not self.done() and timeout != 0 and engine_thread().on_it():
+            raise RunError(
+                "waiting for a run inside an async step would block the engine that has to finish it; "
+                "await the run there, or wait in a step written with plain def"
+            )
+        return super().result(timeout)
 
 
 def _tell(future: Future[None], error: BaseException | None) -> None:
@@ -276,6 +317,13 @@ def _tell(future: Future[None], error: BaseException | None) -> None:
         future.set_result(None)
     else:
         future.set_exception(error)
+
+
+def _checked_text(what: str, text: str, run_id: str) -> str:
+    # Before it goes to the engine: a record that cannot be stored would end the run.
+    if not isinstance(text, str):
+        raise RunError(f"{what}={text!r}: give a str", run_id=run_id)
+    return str(plain(text, what))
 
 
 def _stopped(run_id: str, error: BaseException) -> RunError:
@@ -334,11 +382,21 @@ def resume(program: Program, run_id: str, *, store: RunStore, deps: object, on_c
     """
     if on_change not in ("error", "keep"):
         raise DefinitionError(f"on_change={on_change!r}: use 'error' or 'keep'")
-    if run_id in _LIVE:
-        raise RunHeld(
-            f"run {run_id!r} is being executed by this process; watch it by store.run({run_id!r})",
-            run_id=run_id,
-        )
+    mine = object()
+    try:
+        # Held before the log is read: of two that resume at once the slower would go on from an old log.
+        if _HELD.setdefault(run_id, mine) is not mine or run_id in _LIVE:
+            raise RunHeld(
+                f"run {run_id!r} is being executed by this process; watch it by store.run({run_id!r})",
+                run_id=run_id,
+            )
+        return _resume(program, run_id, store, deps, on_change)
+    finally:
+        if _HELD.get(run_id) is mine:
+            del _HELD[run_id]
+
+
+def _resume(program: Program, run_id: str, store: RunStore, deps: object, on_change: str) -> LiveRun | None:
     head, events = store.head(run_id), store.events(run_id)
     if head.workflow != program.graph.name:
         raise DefinitionError(f"run {run_id!r} is of workflow {head.workflow!r}, not {program.graph.name!r}")

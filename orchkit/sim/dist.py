@@ -1,6 +1,7 @@
 """Distributions of durations, each by its quantile function: one uniform a draw keeps paired arms paired.
 
-Every distribution is in seconds, and no draw is above 1e12 of them. Rejection methods would need a varying number of draws and break the pairing.
+Every distribution is in seconds, and no draw is above 1e12 of them. Rejection methods would need a varying number of
+draws and break the pairing.
 Quantile functions of the exponential, Weibull, gamma and lognormal: Johnson, Kotz and Balakrishnan, "Continuous
 Univariate Distributions", vol. 1, 2nd ed., 1994, chapters 19, 21, 17 and 14; each is tested against scipy.
 """
@@ -8,7 +9,7 @@ Univariate Distributions", vol. 1, 2nd ed., 1994, chapters 19, 21, 17 and 14; ea
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
@@ -265,12 +266,12 @@ def _check_shape_and_scale(text: str, shape: float, scale: float) -> None:
     _check(text, fine, "shape and scale must be above 0 and finite")
 
 
-def empirical(xs: Sequence[float]) -> Dist:
+def empirical(xs: Iterable[float]) -> Dist:
     """Draw from recorded durations, each as likely as the next.
 
     Parameters
     ----------
-    xs : sequence of float, seconds, >= 0
+    xs : iterable of float, seconds, >= 0
         At least one; a list, an array or a column.
 
     Returns
@@ -385,6 +386,4 @@ def of(value: float | Dist) -> Dist:
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return constant(value)
-    raise DefinitionError(
-        f"{value!r} is no duration: give seconds, or a distribution such as ok.dist.lognormal(...)"
-    )
+    raise DefinitionError(f"{value!r} is no duration: give seconds, or a distribution such as ok.dist.lognormal(...)")

@@ -197,9 +197,7 @@ class Person:
         return Draw(latency, value, by="simulated person")
 
 
-def person(
-    delay: float | Dist, *, approve: float | None = None, answers: Any = None, absent: float = 0.0
-) -> Person:
+def person(delay: float | Dist, *, approve: float | None = None, answers: Any = None, absent: float = 0.0) -> Person:
     """Model who answers an approval.
 
     Parameters
@@ -235,9 +233,7 @@ def person(
     0.05
     """
     if (approve is None) == (answers is None):
-        raise DefinitionError(
-            "ok.person(...): give either approve=probability or answers=an answer or a function"
-        )
+        raise DefinitionError("ok.person(...): give either approve=probability or answers=an answer or a function")
     if callable(answers):
         _takes_two("ok.person", answers)
     return Person(

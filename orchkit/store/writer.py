@@ -248,14 +248,14 @@ class Writer:
         )
         failure.__cause__ = error
         self._discard()
+        # Let go before anybody is told, so that who is told can open it again: after a fatal error DuckDB can do
+        # nothing but that, and what came of the last commit is read back from the file.
+        _call(lambda _: self._let_go(), None)
         with self._changed:
             self.refusal = failure
             self._queue.clear()
             wakes, self._wakes = self._wakes, []
             self._changed.notify_all()
-        # Let go before anybody is told, so that who is told can open it again: after a fatal error DuckDB can do
-        # nothing but that, and what came of the last commit is read back from the file.
-        _call(lambda _: self._let_go(), None)
         for _, wake in wakes:
             _call(wake, _again(failure))
 

@@ -4,13 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from experiment_arms import arms, greeting, world
 
 import orchkit as ok
+from orchkit.experiments._compare import minus
 from orchkit.experiments._holm import holm
 from orchkit.experiments._intervals import Draws, Normal, Wider, bonett_price
 from orchkit.experiments._quantiles import order_statistics, quantile_of
-
-from .conftest import arms, greeting, world
+from orchkit.experiments._resamples import resamples
 
 COLUMNS = ["metric", "arm", "faults", "estimate", "base", "difference", "low", "high", "n", "verdict"]
 
@@ -82,7 +83,9 @@ def test_verdicts_know_which_way_is_up():
 
 
 def test_verdict_and_interval_agree(res):
-    table = res.compare(*"success full degraded latency p50 p95 p99 cost attempts".split(), baseline="plain")
+    table = res.compare(
+        *["success", "full", "degraded", "latency", "p50", "p95", "p99", "cost", "attempts"], baseline="plain"
+    )
     covers = (table.low <= 0) & (table.high >= 0)
     assert (covers == (table.verdict == "cannot tell")).all()
     assert 0 < covers.sum() < len(table)
@@ -95,11 +98,14 @@ def test_more_questions_give_wider_answers(res):
     assert (among.high.values - among.low.values > alone.high.values - alone.low.values).all()
 
 
-def test_the_same_call_gives_the_same_numbers(res):
-    assert res.compare(baseline="plain").equals(res.compare(baseline="plain"))
-    again = run(faults={"calm": None, "storm": ok.Faults(ok.faults.fail("greet", rate=0.4, after=1.0))},
-                inputs=["Dana", "Ines"], seeds=40)  # fmt: skip
-    assert again.compare(baseline="plain").equals(res.compare(baseline="plain"))
+def test_the_same_experiment_gives_the_same_numbers(res):
+    before = res.compare(baseline="plain")
+    resamples.cache_clear()  # they are drawn again
+    storm = ok.Faults(ok.faults.fail("greet", rate=0.4, after=1.0))
+    again = run(faults={"calm": None, "storm": storm}, inputs=["Dana", "Ines"], seeds=40)
+    assert again.compare(baseline="plain").equals(before)
+    resamples.cache_clear()
+    assert resamples(5, 3, 7)[0].tolist() == [[0, 1, 0, 2, 2], [1, 2, 2, 0, 0], [3, 0, 0, 0, 2]]
 
 
 def test_the_digest_sees_what_decides_the_numbers():
@@ -153,6 +159,12 @@ def test_runs_that_never_end_leave_quantiles_usable_and_means_open():
     assert math.isfinite(table.difference["p50"])
     assert table.difference["p95"] == -math.inf
     assert table.verdict["p95"] == "better"
+
+
+def test_rounding_is_no_difference():
+    own = np.array([0.1 + 0.2, math.inf, math.inf, 2.0, -math.inf])
+    base = np.array([0.3, math.inf, 1.0, 1.0, 5.0])
+    assert minus(own, base).tolist() == [0.0, 0.0, math.inf, 1.0, -math.inf]
 
 
 def test_a_far_quantile_needs_many_runs():
@@ -284,6 +296,9 @@ def test_quantiles_are_values_and_their_bounds_ranks():
     values = np.arange(1.0, 201.0)
     assert [quantile_of(values, q) for q in (0.5, 0.95, 0.99, 1.0)] == [100, 190, 198, 200]
     found = order_statistics(values, 0.95, 0.05)
-    assert (found.low, found.high) == (183.0, 197.0)  # ranks of binomial(200, 0.95)
+    assert (found.low, found.high) == (184.0, 197.0)
+    chances = [math.comb(200, k) * 0.95**k * 0.05 ** (200 - k) for k in range(201)]  # k of 200 lie below it
+    assert sum(chances[184:197]) >= 0.95
+    assert max(sum(chances[:184]), sum(chances[197:])) <= 0.025 < min(sum(chances[:185]), sum(chances[196:]))
     assert order_statistics(values[:50], 0.99, 0.05).high == math.inf
     assert order_statistics(values[:50], 0.01, 0.05).low == -math.inf

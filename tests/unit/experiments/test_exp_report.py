@@ -1,13 +1,15 @@
 """The report: one file, complete, escaped, the same each time."""
 
+import math
 import re
 from html.parser import HTMLParser
 
 import pytest
+from experiment_arms import arms, greeting, world
 
 import orchkit as ok
-
-from .conftest import arms, greeting, world
+from orchkit.experiments._compare import Contrast
+from orchkit.experiments._words import Measure, duration, gap_of, interval_words
 
 EVIL = "<script>alert(1)</script>"
 
@@ -155,3 +157,17 @@ def test_a_timeline_shows_attempts_waits_people_and_torn_time(tmp_path):
         assert f"<title>{words}</title>" in text
     assert 'class="tear"' in text
     assert "in no time: done" in text
+
+
+def test_numbers_are_written_alike_and_never_lose_what_was_decided():
+    row = Contrast("p95", "a", "none", 3.0, 2.0, 60.0, 0.25, 240.0, 9, "worse")
+    gap = gap_of("p95", [row])
+    assert (gap.difference(60.0), interval_words(gap, 0.25, 240.0, signed=True)) == ("+1.000 min", "+0.004 to +4.000")
+    share = Measure("share", [0.5])
+    assert [share.difference(x) for x in (0.04, -0.04, 0.0001, -0.0001)] == [
+        "+4.0 points", "−4.0 points", "0.0 points", "0.0 points",
+    ]  # fmt: skip
+    assert Measure("USD", [0.0136]).difference(-0.0004) == "−$0.0004"
+    assert [duration(x) for x in (0.5, 90.0, 600.0, 9000.0)] == ["0.500 s", "90.0 s", "10.0 min", "2.50 h"]
+    assert interval_words(share, -math.inf, math.inf) == "no bounds"
+    assert interval_words(share, 0.5, math.inf) == "50.0 to ∞"

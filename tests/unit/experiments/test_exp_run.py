@@ -6,10 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from experiment_arms import arms, greeting, world
 
 import orchkit as ok
-
-from .conftest import arms, greeting, world
 
 
 def experiment(**changes):

@@ -183,7 +183,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ok.dist.empirical([NAN, 1]), "finite"),
     (lambda: ok.dist.empirical(["one"]), "list of seconds"),
     (lambda: ok.dist.empirical(3), "list of seconds"),
-    (lambda: ok.dist.mixture(), "weights above 0"),
+    (ok.dist.mixture, "weights above 0"),
     (lambda: ok.dist.mixture((0, 1.0)), "weight above 0"),
     (lambda: ok.dist.mixture((NAN, 1.0)), "weight above 0"),
     (lambda: ok.dist.mixture((1e308, 1.0), (1e308, 2.0)), "weights above 0"),

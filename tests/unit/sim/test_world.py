@@ -1,4 +1,4 @@
-"""The world: what it models, what it refuses by name before anything runs, and that nothing real happens by accident."""
+"""The world: what it models, what it refuses by name beforehand, and that nothing real happens by accident."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def test_all_that_does_not_fit_is_said_at_once() -> None:
             "  - 'zebra' is no node of it; there are: canned, draft, review, send",
             "  - 'send' has an effect on the world: say send=ok.skip_effect(value), or ok.real if it may act",
             "  - 'canned' has an effect on the world: say canned=ok.skip_effect(value), or ok.real if it may act",
-            "  - 'review': ok.person(approve=) needs an answer model whose one required field is a bool; Verdict is not: "
-            "use answers=",
+            "  - 'review': ok.person(approve=) needs an answer model whose one required field is a bool; Verdict is "
+            "not: use answers=",
         ]
     )
 
@@ -263,7 +263,9 @@ def test_the_cost_is_that_of_each_attempt() -> None:
 @pytest.mark.parametrize("as_function", [False, True], ids=["value", "function"])
 def test_a_value_that_does_not_fit_is_said_with_the_node(value: Any, as_function: bool) -> None:
     given = (lambda inputs, rng: value) if as_function else value
-    with pytest.raises(ok.SimulationError, match=r"(?s)the world's value for 'draft' does not fit the step.*give ok\.fake"):
+    with pytest.raises(
+        ok.SimulationError, match=r"(?s)the world's value for 'draft' does not fit the step.*give ok\.fake"
+    ):
         review_flow().simulate("Dana", world=ok.World(draft=ok.fake(given), review=PERSON, send=SENT))
 
 
@@ -282,7 +284,7 @@ def test_a_route_that_picks_no_target_is_said_with_the_node() -> None:
         return "b"
 
     assert wf.simulate(None, world=ok.World(choose=ok.fake("b"))).result() == "b"
-    with pytest.raises(ok.SimulationError, match="'choose'.*'c'"):
+    with pytest.raises(ok.SimulationError, match=r"'choose'.*'c'"):
         wf.simulate(None, world=ok.World(choose=ok.fake("c")))
 
 
@@ -367,7 +369,7 @@ def test_an_answer_at_the_deadline_counts_and_a_later_one_does_not() -> None:
     for delay, kind in ((60.0, "answered"), (60.000001, "expired")):
         wf = review_flow(timeout=60.0)
         run = wf.simulate("Dana", world=ok.World(review=ok.person(delay, approve=1.0), send=SENT))
-        assert [event.kind for event in run.log if event.node == "review" and event.t == 60_000_000][0] == kind
+        assert next(e.kind for e in run.log if e.node == "review" and e.t == 60_000_000) == kind
 
 
 def test_nobody_answers_and_nothing_expires_is_said() -> None:
@@ -398,7 +400,8 @@ def test_absence_delay_and_verdict_are_drawn_apart() -> None:
 def test_reprs() -> None:
     world = ok.World({"draft/fallback:canned": ok.real}, draft=ok.fake("x", latency=3, error=0.123456789, cost=1e-7))
     assert repr(world) == (
-        "World(draft/fallback:canned=ok.real, draft=fake('x', latency=ok.dist.constant(3), error=0.123456789, cost=1e-07))"
+        "World(draft/fallback:canned=ok.real, "
+        "draft=fake('x', latency=ok.dist.constant(3), error=0.123456789, cost=1e-07))"
     )
     assert isinstance(ok.fake(1), Fake)
     assert isinstance(PERSON, Person)

@@ -1,0 +1,78 @@
+"""How a simulated number is held against an exact one: fixed seeds, four standard errors, and what that risks.
+
+A comparison that is right fails with probability 6.3e-5 (two-sided normal, 4 standard errors) if its seeds were drawn
+anew. They are fixed, so a test never fails by chance; the rate says how surprising a new failure is. For a rate the
+standard error is the exact one, for a mean it is the sample's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+import orchkit as ok
+from orchkit.runs.handle import PastRun
+from orchkit.runs.simulate import dump_input, prepare, simulate
+
+LIMIT = 4.0
+
+
+def trials(
+    wf: ok.Workflow,
+    world: ok.World,
+    n: int,
+    *,
+    faults: ok.Faults | None = None,
+    value: Any = None,
+    seed: int = 0,
+    case: int | str | None = None,
+) -> Iterator[PastRun]:
+    """Run a workflow n times in a world, with seeds from `seed` on; what ``wf.simulate`` does, prepared once.
+
+    Without a `case` each world, plan of faults and stack of policies has luck of its own, so that the comparisons of a
+    file are independent; ``case=0`` is the luck of ``wf.simulate``, common to all.
+    """
+    program = prepare(wf.checked(), world, faults)
+    given = dump_input(program, value)
+    if case is None:
+        stacks = [(policy, getattr(policy, "wait", None)) for node in wf.checked().nodes for policy in node.policies]
+        case = f"{world!r} {faults!r} {stacks}"
+    for i in range(seed, seed + n):
+        yield simulate(program, given, seed=i, case=case)
+
+
+def seconds(run: PastRun) -> float:
+    """Give a run's length."""
+    return run.log()[-1].t / 1e6
+
+
+def delivered(run: PastRun) -> bool:
+    """Say whether a run has a result, degraded or not."""
+    return run.status() in ("completed", "degraded")
+
+
+def attempts(run: PastRun) -> int:
+    """Count the attempts that were started."""
+    return sum(event.kind == "started" for event in run.log())
+
+
+def rate_agrees(hits: Sequence[bool] | Any, exact: float, what: str = "rate") -> None:
+    """Hold a share against its exact value."""
+    n, share = len(hits), float(np.mean(hits))
+    _hold(share, exact, sqrt(exact * (1 - exact) / n), n, what)
+
+
+def mean_agrees(sample: Sequence[float] | Any, exact: float, what: str = "mean") -> None:
+    """Hold a mean against its exact value."""
+    values = np.asarray(sample, dtype=float)
+    _hold(float(values.mean()), exact, float(values.std(ddof=1)) / sqrt(len(values)), len(values), what)
+
+
+def _hold(simulated: float, exact: float, error: float, n: int, what: str) -> None:
+    z = (simulated - exact) / error if error else 0.0 if abs(simulated - exact) < 1e-9 else float("inf")
+    line = f"{what}: simulated {simulated:.5f}, exact {exact:.5f}, z {z:+.2f}, n {n}"
+    print(line)  # pytest -s shows how close they are
+    assert abs(z) < LIMIT, line
