@@ -144,7 +144,8 @@ class Chat:
             Instructions, put before all else.
         ctx : orchkit.Context, optional
             The step's context. Tokens and cost are spent on it, once for each answer that arrives, also for
-            one that cannot be used; its `idempotency_key` is sent, its `remaining` bounds the waiting.
+            one that cannot be used; its `idempotency_key` is part of the header of that name, its `remaining`
+            bounds the waiting.
         answer : type of pydantic.BaseModel, optional
             Ask for JSON that fits this model, and return it validated. JSON in a Markdown fence is taken too.
         **options
@@ -170,8 +171,9 @@ class Chat:
 
         Notes
         -----
-        Cancelling the call closes its connection; the server may go on and charge for it. All calls of one
-        step send the same idempotency key, in every attempt: a server that heeds it repeats its first answer.
+        Cancelling the call closes its connection; the server may go on and charge for it. The idempotency key
+        names the step, the attempt and the request: an attempt that a crash cut off is answered again alike by a
+        server that heeds it, while a retry, which wants another answer, gets one.
         """
         body = self._body(prompt, system, answer, options)
         response = await self._post(body, ctx)
@@ -206,7 +208,7 @@ class Chat:
 
     async def _post(self, body: Mapping[str, Any], ctx: CallContext | None) -> httpx.Response:
         seconds = _seconds(self.timeout, getattr(ctx, "remaining", None))
-        url, headers = _wire.endpoint(self.base_url), self._headers(ctx)
+        url, headers = _wire.endpoint(self.base_url), self._headers(body, ctx)
         return await self._client().post(url, json=body, headers=headers, timeout=seconds)
 
     def _client(self) -> httpx.AsyncClient:
@@ -223,7 +225,7 @@ class Chat:
             self._clients[loop] = httpx.AsyncClient(transport=self.transport, limits=limits, verify=trust)
         return self._clients[loop]
 
-    def _headers(self, ctx: CallContext | None) -> httpx.Headers:
+    def _headers(self, body: Mapping[str, Any], ctx: CallContext | None) -> httpx.Headers:
         """Return httpx headers, not a dict: their repr, as a traceback may show it, hides the key."""
         import httpx
 
@@ -231,7 +233,7 @@ class Chat:
         if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
         if once := getattr(ctx, "idempotency_key", ""):
-            headers["Idempotency-Key"] = _wire.header_safe(str(once))
+            headers["Idempotency-Key"] = _wire.call_key(str(once), getattr(ctx, "attempt", 1), body)
         return headers
 
     def _key(self) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -89,6 +90,12 @@ def shown(url: str) -> str:
     """
     parts = urlsplit(url.strip())
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def call_key(step: str, attempt: int, body: Mapping[str, Any]) -> str:
+    """Name one request of one attempt: the step's key alone would make a retry get its first answer again."""
+    request = blake2b(json.dumps(body, sort_keys=True, default=str).encode(), digest_size=6).hexdigest()
+    return header_safe(f"{step}:{attempt}:{request}")
 
 
 def header_safe(value: str) -> str:

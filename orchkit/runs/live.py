@@ -25,6 +25,7 @@ from orchkit.errors import (
     RunCrashed,
     RunError,
     RunHeld,
+    RunUnknown,
 )
 from orchkit.model.codec import codec_for, plain
 from orchkit.model.events import Event
@@ -400,7 +401,12 @@ def _resume(program: Program, run_id: str, store: RunStore, deps: object, on_cha
     head, events = store.head(run_id), store.events(run_id)
     if head.workflow != program.graph.name:
         raise DefinitionError(f"run {run_id!r} is of workflow {head.workflow!r}, not {program.graph.name!r}")
-    if events and events[-1].kind == "run_ended":
+    if not events:
+        raise RunUnknown(
+            f"run {run_id!r} was cut off before its start was durable: nothing of it has happened, start it anew",
+            run_id=run_id,
+        )
+    if events[-1].kind == "run_ended":
         return None
     if on_change == "error":
         check_unchanged(head.fingerprints, program.graph)

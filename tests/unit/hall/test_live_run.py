@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 import orchkit as ok
+from orchkit.model.records import Head
 
 
 class Decision(BaseModel):
@@ -472,3 +473,10 @@ def test_deps_reach_steps_and_are_never_recorded(store: ok.Store) -> None:
     run = wf.start("x", store=store, deps={"greeting": "hello", "key": "s3cret"})
     assert run.result(timeout=30) == "hello"
     assert "s3cret" not in str(store.sql("select * from event").to_dict())
+
+
+def test_a_run_that_was_cut_off_before_its_start_was_durable_is_refused(store: ok.Store) -> None:
+    # A kill between the two commits leaves an admission without a first event; resuming it once waited for ever.
+    store._kept.admit(Head("ghost", "asking", started=1, durability="group"))
+    with pytest.raises(ok.RunUnknown, match="start it anew"):
+        store.resume("ghost", asking())

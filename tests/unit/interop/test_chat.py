@@ -43,6 +43,7 @@ class Ctx:
     """As much of a step's context as a call uses."""
 
     idempotency_key: str = ""
+    attempt: int = 1
     remaining: float | None = None
     spent: list[tuple[float, int, int]] = field(default_factory=list)
 
@@ -167,12 +168,20 @@ def test_an_error_costs_nothing() -> None:
     assert ctx.spent == []
 
 
-def test_idempotency_key_is_sent() -> None:
-    with ModelServer([said("yes")] * 2) as server:
+def test_the_idempotency_key_names_step_attempt_and_request() -> None:
+    with ModelServer([said("yes")] * 5) as server:
         chat = openai_chat(server.url, "m")
-        run(chat("?", ctx=Ctx(idempotency_key="r1/draft#1")))
-        run(chat("?", ctx=Ctx(idempotency_key="r1/prüfen")))
-    assert [one.headers["idempotency-key"] for one in server.asked] == ["r1/draft#1", "r1/pr%C3%BCfen"]
+        first = Ctx(idempotency_key="r1/draft#1")
+        for prompt, ctx in (
+            ("?", first), ("?", first), ("!", first), ("?", Ctx(idempotency_key="r1/draft#1", attempt=2)),
+            ("?", Ctx(idempotency_key="r1/prüfen")),
+        ):  # fmt: skip
+            run(chat(prompt, ctx=ctx))
+    once, again, other, retry, foreign = (one.headers["idempotency-key"] for one in server.asked)
+    assert once == again
+    assert len({once, other, retry, foreign}) == 4
+    assert once.startswith("r1/draft#1:1:")
+    assert foreign.startswith("r1/pr%C3%BCfen:1:")
 
 
 def test_a_context_needs_only_spend() -> None:
