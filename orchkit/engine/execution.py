@@ -249,8 +249,9 @@ class Execution:
             raise error
 
     async def _fence_of_old(self, inst: Instance) -> None:
-        # While it waited for the store others went on, so their records come first: it goes on when all are fed.
-        if not inst.records and any(other.records for other in self.instances.values()):
+        # While it waited for the store others went on, so their records come first: it goes on when all are fed,
+        # and not at all where the run was stopping.
+        if not inst.records and (self._stopping() or any(other.records for other in self.instances.values())):
             self.deferred.append((inst, lambda: self.kernel.resume(inst, None)))
             await suspend()
 
@@ -512,13 +513,16 @@ class Execution:
         if self.error is not None:
             raise self.error
         waiting, self.deferred = self.deferred, []
-        if self.state.failing is not None or self.state.cancelling:
+        if self._stopping():
             self.stop("failed" if self.state.failing is not None else "cancelled")
             return
         for inst, go_on in sorted(waiting, key=lambda pair: pair[0].key):
             if self.instances.get((inst.node, inst.item)) is inst:
                 go_on()
         self.advance()
+
+    def _stopping(self) -> bool:
+        return self.state.failing is not None or self.state.cancelling
 
     def _positions(self) -> Callable[[Event], int]:
         position = {id(event): i for i, event in enumerate(self.events)}
@@ -550,7 +554,7 @@ class Execution:
 
 def _woken_by(event: Event) -> Any:
     if event.kind in ("completed", "failed"):
-        return None if event.status == "timeout" else outcome_of(event)
+        return outcome_of(event)  # a time-out too: the node may have lost its bound since
     if event.kind == "answered":
         return Outcome("answered", event.body, by=event.by)
     return None
