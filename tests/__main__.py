@@ -14,7 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
-NOTEBOOKS = [*PYTEST, "--no-cov", "-o", "addopts=", "--nbval", "--nbval-current-env", "--nbval-cell-timeout=60", "notebooks"]
+NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=60"]
+NOTEBOOKS = [*PYTEST, "--no-cov", "-p", "no:randomly", "-o", "addopts=", *NBVAL, "notebooks"]
 COMMANDS = (
     ("format", [str(BIN / "ruff"), "format", "--check", "orchkit", "tests"]),
     ("lint", [str(BIN / "ruff"), "check", "orchkit", "tests"]),
@@ -30,10 +31,12 @@ def main() -> int:
     """Run them in order and say how long each took."""
     env = {**os.environ, "ORCHKIT_DISPLAY": "static", "PYTHONDONTWRITEBYTECODE": "1"}
     for name, command in COMMANDS:
-        print(f"\n== {name}: {' '.join(Path(part).name if part.startswith('/') else part for part in command)}", flush=True)
+        shown = " ".join(Path(part).name if part.startswith("/") else part for part in command)
+        print(f"\n== {name}: {shown}", flush=True)
         begin = time.monotonic()
         code = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
-        print(f"== {name}: {'passed' if code == 0 else f'failed ({code})'} in {time.monotonic() - begin:.0f} s", flush=True)
+        verdict = "passed" if code == 0 else f"failed ({code})"
+        print(f"== {name}: {verdict} in {time.monotonic() - begin:.0f} s", flush=True)
         if code:
             return code
     return 0

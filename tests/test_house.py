@@ -123,8 +123,8 @@ def test_no_module_outgrows_a_screenful_of_screenfuls() -> None:
 def test_nothing_of_a_machine_is_recorded() -> None:
     # Pieced together so that this file does not match itself.
     hosts = re.compile("pypi" + r"\.org|files\.pyth" + r"onhosted|registry\.npm" + r"js|deb\.deb" + r"ian\.org")
-    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=False).stdout.split("\n")
-    for name in filter(None, tracked):
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=False)
+    for name in listed.stdout.splitlines():
         path = ROOT / name
         if path.suffix in {".py", ".md", ".toml", ".txt", ".json", ".jsonl", ".ipynb", ".svg"} or path.name == "run":
             found = hosts.search(path.read_text(errors="replace")) if path.is_file() else None

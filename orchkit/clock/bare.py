@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from orchkit.clock.kernel import OUTCOME, TIMER, Fibre, Kernel, micro, suspend
+from orchkit.clock.kernel import BODY, OUTCOME, Fibre, Kernel, micro, suspend
 
 __all__ = ["BareHost"]
 
@@ -55,9 +55,9 @@ class BareHost:
         return child
 
     def stop(self, handle: object) -> None:
-        """Throw the cancellation into the body's fibre."""
+        """Throw the cancellation into the body's fibre; it may clean up in virtual time, and nobody waits for it."""
         assert isinstance(handle, _Body)
-        self.kernel.cancel(handle)
+        self.kernel.throw(handle)
 
     def post(self, fibre: Fibre, token: int, value: Any) -> None:
         """Resume at this instant; there are no other threads here."""
@@ -69,7 +69,7 @@ class BareHost:
         kernel = self.kernel
         fibre = kernel.current
         assert fibre is not None
-        kernel.arm(fibre, kernel.now + micro(seconds), TIMER)
+        kernel.arm(fibre, kernel.now + micro(seconds), BODY)
         await suspend()
 
     async def call_sync(self, fn: Callable[..., Any], kwargs: dict[str, Any]) -> Any:

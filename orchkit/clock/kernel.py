@@ -31,8 +31,8 @@ __all__ = [
     "suspend",
 ]
 
-OUTCOME, SIGNAL, TIMER = 0, 1, 2
-"""Ranks at one instant: an attempt ended, a person spoke, a time came."""
+BODY, OUTCOME, SIGNAL, TIMER = -1, 0, 1, 2
+"""Ranks at one instant: users' code goes on until it is quiet; then an attempt ended, a person spoke, a time came."""
 
 
 def micro(seconds: float) -> int:
@@ -162,11 +162,15 @@ class Kernel:
         self._go_on(fibre, fibre.coro.send, value)
 
     def cancel(self, fibre: Fibre) -> None:
-        """Throw `Cancelled` into a fibre; one that survives it is an engine bug."""
+        """Throw `Cancelled` into a fibre of the engine's; one that survives it is a bug."""
+        self.throw(fibre)
+        if fibre.coro is not None:
+            raise RuntimeError(f"fibre {fibre.key:x} survived its cancellation")
+
+    def throw(self, fibre: Fibre) -> None:
+        """Throw `Cancelled` into a fibre; a user's body may take its time to clean up."""
         if fibre.coro is not None:
             self._go_on(fibre, fibre.coro.throw, Cancelled())
-            if fibre.coro is not None:
-                raise RuntimeError(f"fibre {fibre.key:x} survived its cancellation")
 
     def _go_on(self, fibre: Fibre, move: Callable[[Any], Any], value: Any) -> None:
         fibre.token += 1
@@ -187,6 +191,8 @@ class Kernel:
             fibre.crashed(error)
         finally:
             self.current = before
+            # A cancellation's traceback holds this frame, and this frame would hold the cancellation.
+            value = None
 
     @staticmethod
     def _retire(fibre: Fibre) -> None:

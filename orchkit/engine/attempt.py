@@ -187,7 +187,7 @@ def _body(
                 )
             value = site.dump(value, site.path)
             return _billed(ctx, "completed", value)
-        except (Cancelled, GeneratorExit):
+        except Cancelled:
             raise
         except ForeignAwait as foreign:
             raise SimulationError(
@@ -196,8 +196,8 @@ def _body(
             ) from foreign
         except BaseException as caught:
             if fibre.token != token and not isinstance(caught, Exception):
-                raise  # our own cancellation, arriving in the body's task
-            # Everything else is a failed attempt, SystemExit and a CancelledError of the body's own included.
+                raise  # our own cancellation, arriving in the body's task, or the coroutine is being dropped
+            # Everything else is a failed attempt, a SystemExit, CancelledError or GeneratorExit of its own included.
             if fibre.token == token:
                 inst.cause = caught
             return _billed(ctx, "error", failure=failure_of(caught, site))

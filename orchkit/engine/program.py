@@ -48,6 +48,11 @@ class Site:
     retry: Retry | None
 
     @property
+    def aim(self) -> tuple[str, tuple[str, ...], str | None]:
+        """What faults can target it by: path, tags, provider."""
+        return _aim(self.path, self.node)
+
+    @property
     def inline(self) -> bool:
         """Whether a plain function is called on the engine itself: routes decide in no time."""
         return self.node.kind == "route"
@@ -84,6 +89,14 @@ class Program:
         self.faults = faults
         self.input_codec = codec_for(graph.input_type)
         self.seats = tuple(self._seat(node) for node in graph.nodes)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Every place where an attempt can be made, and so where a fault can strike."""
+        seats = (seat for seat in self.seats if seat.node.kind != "approval")
+        return tuple(
+            site for seat in seats for site in (seat.site, *seat.fallbacks) if isinstance(site, Site)
+        )
 
     def _seat(self, node: Node) -> Seat:
         timeout: Timeout | None = node.policy("timeout")
@@ -129,18 +142,11 @@ class Program:
             item=codecs[function.item.name] if function and function.item else None,
             dump=self._dump(node, function, path),
             model=self.world.model(path) if self.world else None,
-            faults=self._faults(path, node) if self.faults else None,
+            faults=self.faults.targets(*_aim(path, node)) if self.faults else None,
             dice_path=path_of(path),
             timeout=timeout,
             retry=node.policy("retry"),
         )
-
-    def _faults(self, path: str, node: Node) -> FaultPlan | None:
-        assert self.faults is not None
-        if path != node.name:
-            # A fallback is not its node's provider: it is what is left when that one is down.
-            return self.faults.targets(path, (), None)
-        return self.faults.targets(path, node.tags, node.provider)
 
     @staticmethod
     def _dump(node: Node, function: Function | None, path: str) -> Callable[[Any, str], Any]:
@@ -148,6 +154,11 @@ class Program:
             return _codec(node.answer, f"answer of {path!r}").dump
         assert function is not None
         return _dump_pick(node) if node.kind == "route" else _codec(function.returns, f"result of {path!r}").dump
+
+
+def _aim(path: str, node: Node) -> tuple[str, tuple[str, ...], str | None]:
+    # A fallback is not its node's provider: it is what is left when that one is down.
+    return (path, node.tags, node.provider) if path == node.name else (path, (), None)
 
 
 def _codec(annotation: Any, whose: str) -> Codec:

@@ -134,7 +134,7 @@ def _refuse_idle_faults(levels: dict[str, Faults | None], sites: dict[str, list[
     for name, plan in levels.items():
         for fault in plan.faults if plan is not None else ():
             if fault.kind != "crash" and not any(
-                fault.hits(site.path, site.node.tags, site.node.provider) for site in every
+                fault.hits(*site.aim) for site in every
             ):
                 paths = ", ".join(sorted({site.path for site in every}))
                 raise DefinitionError(

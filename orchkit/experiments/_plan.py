@@ -13,7 +13,6 @@ from typing import Any
 from orchkit.engine.program import Program
 from orchkit.faults.plan import Faults
 from orchkit.hall.workflow import Workflow
-from orchkit.model.policies import Fallback, Policy, Retry, option_name
 from orchkit.sim.world import World
 
 __all__ = ["Plan", "describe_stack", "without_addresses"]
@@ -82,24 +81,12 @@ class Plan:
     def _stacks(self) -> Iterator[list[Any]]:
         for name, wf in self.arms.items():
             for node in wf.checked().nodes:
-                yield [name, node.name, [describe_policy(policy) for policy in node.policies]]
-
-
-def describe_policy(policy: Policy) -> str:
-    """Write a policy out with all that decides what it does; its repr is shorter."""
-    if isinstance(policy, Retry):
-        on = getattr(policy.on, "__name__", None) or repr(policy.on)
-        wait = policy.wait
-        given = f"base={wait.base:g}, factor={wait.factor:g}, cap={wait.cap:g}, jitter={wait.jitter!r}"
-        return f"Retry({policy.attempts}, wait=backoff({given}), on={on})"
-    if isinstance(policy, Fallback) and policy.correct is not None:
-        return f"Fallback({', '.join(map(option_name, policy.options))}, correct={policy.correct})"
-    return repr(policy)
+                yield [name, node.name, [repr(policy) for policy in node.policies]]
 
 
 def describe_stack(wf: Workflow, node: str) -> list[str]:
     """Write out a node's policies, outermost first."""
-    return [without_addresses(describe_policy(policy)) for policy in wf.policies(node)]
+    return [without_addresses(repr(policy)) for policy in wf.policies(node)]
 
 
 def without_addresses(text: str) -> str:

@@ -130,6 +130,8 @@ class Workflow:
     def map(self, *, over: Any, limit: int | None = None, **options: Any) -> Callable[[F], F]:
         """Add a step that runs once for each element of a list; its result is a list in the order of the items.
 
+        With ``on_error="skip"`` an item that fails is left out of the list, and the result is degraded.
+
         Parameters
         ----------
         over : str or callable
@@ -366,6 +368,7 @@ class Workflow:
             If the store cannot take the run; nothing has run then.
         """
         program = Program(self.checked(), None, _checked_faults(faults))
+        simulation.refuse_misses(program)
         value = simulation.dump_input(program, input)
         kept = store_for(store, memory=durability == "memory")
         return Run(live.start(program, value, store=kept, durability=durability, deps=deps))
@@ -408,6 +411,7 @@ class Workflow:
         if durability not in live.DURABILITY:
             raise DefinitionError(f"durability={durability!r}: use one of {', '.join(live.DURABILITY)}")
         program = simulation.prepare(self.checked(), world, _checked_faults(faults))
+        simulation.refuse_misses(program)
         value = simulation.dump_input(program, input)
         return Run(simulation.simulate(program, value, seed=seed, survive=durability != "memory"))
 

@@ -66,7 +66,7 @@ def status_of(error: BaseException) -> int | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Backoff:
     """How long to wait between attempts; made by `backoff`."""
 
@@ -74,6 +74,10 @@ class Backoff:
     factor: float
     cap: float
     jitter: Literal["full", "equal", "sdk"] | None
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name}={_number(getattr(self, name))}" for name in ("base", "factor", "cap"))
+        return f"backoff({numbers}, jitter={self.jitter!r})"
 
     def seconds(self, k: int, u: float) -> float:
         """Give the wait before retry k (from 1) for a uniform draw u."""
@@ -144,6 +148,9 @@ def backoff(
     return Backoff(float(base), float(factor), float(cap), jitter)
 
 
+_BACKOFF = Backoff(1.0, 2.0, 60.0, "full")
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Try again when an attempt fails.
@@ -169,7 +176,7 @@ class Retry:
     """
 
     attempts: int
-    wait: Backoff = Backoff(1.0, 2.0, 60.0, "full")
+    wait: Backoff = _BACKOFF
     on: Callable[[BaseException], bool] | type[BaseException] | tuple[type[BaseException], ...] = transient
 
     kind: ClassVar[str] = "retry"
@@ -196,7 +203,9 @@ class Retry:
         return bool(self.on(error))
 
     def __repr__(self) -> str:
-        return f"Retry({self.attempts})"
+        wait = "" if self.wait == _BACKOFF else f", wait={self.wait!r}"
+        on = "" if self.on is transient else f", on={_names(self.on)}"
+        return f"Retry({self.attempts}{wait}{on})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +239,7 @@ class Timeout:
             )
 
     def __repr__(self) -> str:
-        return f"Timeout({self.seconds:g})"
+        return f"Timeout({_number(self.seconds)})"
 
 
 class Fallback:
@@ -265,13 +274,25 @@ class Fallback:
         self.correct = correct
 
     def __repr__(self) -> str:
-        return f"Fallback({', '.join(map(option_name, self.options))})"
+        correct = "" if self.correct is None else f", correct={self.correct}"
+        return f"Fallback({', '.join(map(option_name, self.options))}{correct})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fallback) and (self.options, self.correct) == (other.options, other.correct)
 
     def __hash__(self) -> int:
         return hash((repr(self), self.correct))
+
+
+def _number(value: float) -> str:
+    # Exact, because the digest of an experiment's plan is made of these texts; short, because people read them.
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+def _names(on: Any) -> str:
+    if isinstance(on, tuple):
+        return f"({', '.join(map(_names, on))},)"
+    return str(getattr(on, "__name__", None) or repr(on))
 
 
 def option_name(option: Any) -> str:

@@ -45,7 +45,7 @@ WORDS: Final = ("idle", "ready", "running", "completed", "degraded", "failed", "
 class MapState:
     """The counters of one map."""
 
-    __slots__ = ("degraded", "done", "next", "running", "size", "values")
+    __slots__ = ("degraded", "done", "next", "running", "size", "skipped", "values")
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -53,7 +53,12 @@ class MapState:
         self.running = 0
         self.done = 0
         self.degraded = False
+        self.skipped: set[int] = set()
         self.values: list[Any] = [None] * size
+
+    def delivered(self) -> list[Any]:
+        """Give the values of the items that were not skipped, in item order."""
+        return [value for item, value in enumerate(self.values) if item not in self.skipped]
 
 
 class Open:
@@ -304,7 +309,7 @@ def _item_done(state: RunState, node: int, event: Event, value: Any) -> None:
 def _map_done(state: RunState, node: int, event: Event) -> None:
     progress = _begun(state, node)
     state.ready.remove(node)
-    _node_done(state, node, SETTLED[event.status], progress.values)
+    _node_done(state, node, SETTLED[event.status], progress.delivered())
 
 
 def _skipped(state: RunState, event: Event) -> None:
@@ -315,6 +320,7 @@ def _skipped(state: RunState, event: Event) -> None:
         state.degraded = True
     if event.item >= 0:
         state.maps[node].degraded = True
+        state.maps[node].skipped.add(event.item)
         _item_done(state, node, event, None)
     else:
         _node_done(state, node, SKIPPED, None)

@@ -166,7 +166,7 @@ def _typed(program: Program, state: RunState, node: int) -> Any:
         return value
     codec = codec_for(spec.answer if spec.function is None else spec.function.returns)
     if spec.kind == "map":
-        return [None if element is None else codec.load(element) for element in value]
+        return [codec.load(element) for element in value]
     return codec.load(value)
 
 

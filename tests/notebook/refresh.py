@@ -46,7 +46,7 @@ def picture_of(text: str) -> str:
 def main() -> int:
     """Refresh, or check, every notebook."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a refresh would change something")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a refresh would change something")
     check = parser.parse_args().check
     os.environ["ORCHKIT_DISPLAY"] = "static"
     os.environ.pop("ORCHKIT_MODEL_URL", None)

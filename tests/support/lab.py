@@ -31,7 +31,9 @@ _FOLDERS = {
     "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
     "IPYTHONDIR": "ipython",
 }
-_QUIET = {"@jupyterlab/apputils-extension/notification.jupyterlab-settings": {"fetchNews": "false", "checkForUpdates": False}}
+_QUIET = {
+    "@jupyterlab/apputils-extension/notification.jupyterlab-settings": {"fetchNews": "false", "checkForUpdates": False}
+}
 _READY = """() => {
     const kernel = window.jupyterapp?.shell?.currentWidget?.context?.sessionContext?.session?.kernel;
     return kernel && kernel.connectionStatus === 'connected' && kernel.status === 'idle';
@@ -111,7 +113,8 @@ class LabPage:
         """Run all cells and wait until the last has ended."""
         self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
         self.page.wait_for_function(
-            """() => { const cells = window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code');
+            """() => { const all = window.jupyterapp.shell.currentWidget.content.widgets;
+                       const cells = all.filter(c => c.model.type === 'code');
                        return cells.every(c => c.model.executionState === 'idle' && c.model.executionCount); }""",
             timeout=timeout * 1000,
         )

@@ -149,7 +149,8 @@ def test_a_changed_workflow_is_refused_or_goes_on_soundly(change: str) -> None:
         drive.run()
         assert drive.log[:cut] == prefix
         check_log(drive.log)
-    assert refused
+    # A recorded time-out holds, whatever the bound is now; so that change is never in the way.
+    assert refused or change == "timeout removed"
 
 
 def test_a_mismatch_names_both_sides_and_the_way_out() -> None:

@@ -168,7 +168,7 @@ def failing_program() -> tuple[Program, list[str]]:
 
     @wf.step
     async def fatal(input, ctx: ok.Context) -> None:
-        await ctx.sleep(3)
+        await ctx.sleep(1.5)
         raise ValueError("fatal")
 
     return prepare(wf.checked(), ok.World(review=ok.person(20.0, approve=1.0), send=ok.real)), said

@@ -60,7 +60,7 @@ def test_it_says_what_was_asked_what_came_out_and_how_sure_that_is(res, page):
     assert "320 simulated runs: 2 arms × 2 plans of faults × 2 inputs × 40 seeds" in page
     assert res._plan.digest in page
     assert f"orchkit {ok.__version__}" in page
-    for word in ("better", "cannot tell", "How to read this", "n = 80", "Retry(3, wait=backoff(base=1, factor=2"):
+    for word in ("better", "cannot tell", "How to read this", "n = 80", "Retry(3)"):
         assert word in page
     assert "the intervals are about these inputs" in page
 

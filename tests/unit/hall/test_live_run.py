@@ -480,3 +480,12 @@ def test_a_run_that_was_cut_off_before_its_start_was_durable_is_refused(store: o
     store._kept.admit(Head("ghost", "asking", started=1, durability="group"))
     with pytest.raises(ok.RunUnknown, match="start it anew"):
         store.resume("ghost", asking())
+
+
+def test_a_fault_that_can_hit_nothing_is_refused() -> None:
+    slip = ok.Faults(ok.faults.fail("drafft", rate=0.5))
+    with pytest.raises(ok.DefinitionError, match=r"'drafft'.* hits nothing in workflow 'asking'.*draft, send"):
+        asking().start("x", durability="memory", faults=slip)
+    world = ok.World(review=ok.person(1.0, approve=1.0), send=ok.skip_effect("sent"))
+    with pytest.raises(ok.DefinitionError, match="hits nothing"):
+        asking().simulate("x", world=world, faults=slip)
