@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         RunError,
         RunHeld,
         RunStuck,
+        RunSuspended,
         RunUnknown,
         SimulationError,
         StoreBusy,
@@ -72,10 +73,10 @@ _ROOMS = {
     "interop": "interop:",
 }  # fmt: skip
 _ERRORS = (
-    "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunCrashed",
-    "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid", "AnswerLate",
-    "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown", "ReplayError",
-    "ReplayMismatch", "DefinitionChanged", "CodecError",
+    "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
+    "RunCrashed", "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid",
+    "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown",
+    "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
 )  # fmt: skip
 _ROOMS |= dict.fromkeys(_ERRORS, "errors")
 
@@ -93,10 +94,10 @@ __all__ = [
     # neighbours
     "interop",
     # errors
-    "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunCrashed",
-    "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid", "AnswerLate",
-    "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown", "ReplayError",
-    "ReplayMismatch", "DefinitionChanged", "CodecError",
+    "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
+    "RunCrashed", "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid",
+    "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown",
+    "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
 ]  # fmt: skip
 
 

@@ -7,7 +7,8 @@
     │   ├── GraphError                    all that is wrong with one graph, at once
     │   └── SimulationError               a world does not fit the workflow it should model
     ├── RunError                          a run ended without a result
-    │   ├── RunCancelled                  somebody stopped it
+    │   ├── RunCancelled                  somebody ended it
+    │   ├── RunSuspended                  somebody stopped it for now; it can be resumed
     │   ├── RunCrashed                    a crash was injected; the log is what is left
     │   └── RunStuck                      nothing can happen any more
     ├── AttemptTimeout (TimeoutError)     one attempt took longer than it may
@@ -56,6 +57,7 @@ __all__ = [
     "RunError",
     "RunHeld",
     "RunStuck",
+    "RunSuspended",
     "RunUnknown",
     "SimulationError",
     "StoreBusy",
@@ -135,7 +137,11 @@ class RunError(OrchkitError):
 
 
 class RunCancelled(RunError):
-    """Somebody stopped the run; its checkpoint is kept and it can be resumed."""
+    """Somebody ended the run; what it has recorded is kept."""
+
+
+class RunSuspended(RunError):
+    """Somebody stopped the run for now; ``store.resume`` goes on with it."""
 
 
 class RunCrashed(RunError):

@@ -38,6 +38,8 @@ class BareHost:
     kernel : Kernel
     """
 
+    virtual = True
+
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
 

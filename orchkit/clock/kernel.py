@@ -97,6 +97,10 @@ class Fibre:
 class Host(Protocol):
     """Who runs the bodies of steps and wakes the kernel for them."""
 
+    @property
+    def virtual(self) -> bool:
+        """Whether its time is virtual, and its bodies run on the thread of whoever simulates."""
+
     def begin(self, fibre: Fibre, body: Callable[[], Coroutine[Any, Any, Any]]) -> object:
         """Start a body; its return value later resumes the fibre, if its token still holds. Gives a handle."""
 

@@ -49,6 +49,8 @@ class LiveHost:
         Gives the time in integer microseconds; tests hand in their own.
     """
 
+    virtual = False
+
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], int] | None = None) -> None:
         self.loop = loop
         self.time = clock or _wall_clock()
@@ -177,8 +179,9 @@ def _call_into(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], cal
     error: BaseException | None = None
     try:
         result = call()
-    except StopIteration as stop:  # a future refuses it, and the step would wait for ever
-        error = RuntimeError("the step raised StopIteration")
+    except (StopIteration, GeneratorExit) as stop:
+        # A future refuses the one, and a coroutine takes the other for its own end: the step would wait for ever.
+        error = RuntimeError(f"the step raised {type(stop).__name__}")
         error.__cause__ = stop
     except BaseException as caught:
         error = caught

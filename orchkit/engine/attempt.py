@@ -66,6 +66,7 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
     strike = _NO_STRIKE if site.faults is None else _strike(inst, site, leg, n, started)
     if inst.records:
         ex.skip_injected(inst)
+    inst.spent = None
     outcome: Outcome | None
     try:
         if inst.records and ex.has_record_of(inst, site.path, leg, n):
@@ -81,12 +82,10 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
                 _begin(inst, site, leg, n, error)
             outcome = await suspend()
             if outcome is not None and (strike.factor != 1.0 or strike.add) and inst.handle is not None:
-                outcome = await _delay(inst, site, started, strike, outcome)
+                outcome = await _delay(inst, site, strike, outcome)
     except Cancelled:
         _stop_body(inst)
-        ex.emit(
-            inst, Event(ex.t(), "cancelled", site.path, inst.item, 1, leg, n, dur=ex.t() - started.t, key=key)
-        )
+        _record_cancelled(inst, site, started)
         raise
     if outcome is None:
         _stop_body(inst)
@@ -137,6 +136,7 @@ def _modelled(inst: Instance, site: Site, leg: int, n: int) -> tuple[int | None,
     assert site.model is not None
     inputs = ex.arguments(inst, site, None) if site.model.wants_inputs else {}
     draw: Draw = site.model.decide(inputs, ex.dice_at(site, inst.item, leg, n))
+    inst.spent = draw
     if draw.error is not None:
         inst.cause = draw.error
         failure = failure_of(draw.error, site)
@@ -153,12 +153,13 @@ def _modelled(inst: Instance, site: Site, leg: int, n: int) -> tuple[int | None,
 def _begin(inst: Instance, site: Site, leg: int, n: int, error: Failure | None) -> None:
     # The time-out counts from here: waiting for the store before the body is no fault of the body's.
     ex = inst.execution
-    due = None if site.timeout is None else ex.kernel.now + site.timeout
+    inst.began = ex.kernel.now
+    due = None if site.timeout is None else inst.began + site.timeout
     if due is not None:
         ex.kernel.arm(inst, due, TIMER)
     ctx = None
     if site.function is not None and site.function.wants_ctx:
-        ctx = Context(ex, site.path, inst.item, leg, n, None if due is None else due - ex.base)
+        inst.spent = ctx = Context(ex, site.path, inst.item, leg, n, None if due is None else due - ex.base)
     inst.handle = ex.host.begin(inst, _body(inst, site, ctx, error))
 
 
@@ -197,6 +198,8 @@ def _body(
         except BaseException as caught:
             if fibre.token != token and not isinstance(caught, Exception):
                 raise  # our own cancellation, arriving in the body's task, or the coroutine is being dropped
+            if ex.host.virtual and isinstance(caught, KeyboardInterrupt):
+                raise  # whoever simulates has pressed it; live, no key reaches the threads of bodies
             # Everything else is a failed attempt, a SystemExit, CancelledError or GeneratorExit of its own included.
             if fibre.token == token:
                 inst.cause = caught
@@ -225,17 +228,14 @@ async def _at_once(fn: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     return fn(**arguments)
 
 
-async def _delay(
-    inst: Instance, site: Site, started: Event, strike: Strike, outcome: Outcome
-) -> Outcome | None:
+async def _delay(inst: Instance, site: Site, strike: Strike, outcome: Outcome) -> Outcome | None:
     # A slow fault on a real body: hold its answer back for as long as a slower body would have taken.
-    ex = inst.execution
-    took = ex.kernel.now - ex.base - started.t
-    late = int(took * strike.factor + 0.5) + strike.add
+    kernel = inst.execution.kernel
+    late = int((kernel.now - inst.began) * strike.factor + 0.5) + strike.add
     if site.timeout is not None and late > site.timeout:
-        ex.kernel.arm(inst, ex.base + started.t + site.timeout, TIMER)
+        kernel.arm(inst, inst.began + site.timeout, TIMER)
     else:
-        ex.kernel.arm(inst, ex.base + started.t + late, OUTCOME, outcome)
+        kernel.arm(inst, inst.began + late, OUTCOME, outcome)
     held: Outcome | None = await suspend()
     return held
 
@@ -254,7 +254,24 @@ def _timed_out(inst: Instance, site: Site) -> Outcome:
         run_id=inst.execution.run_id,
     )
     inst.cause = error
-    return Outcome("timeout", failure=failure_of(error, site))
+    cost, tokens = _spent(inst)
+    return Outcome("timeout", failure=failure_of(error, site), cost=cost, tokens=tokens)
+
+
+def _spent(inst: Instance) -> tuple[float, int]:
+    # Nobody pays back what a call has cost by the time it is given up.
+    return (0.0, 0) if inst.spent is None else (inst.spent.cost, inst.spent.tokens)
+
+
+def _record_cancelled(inst: Instance, site: Site, started: Event) -> None:
+    ex = inst.execution
+    t = ex.t()
+    cost, tokens = _spent(inst)
+    event = Event(
+        t, "cancelled", site.path, inst.item, 1, started.leg, started.attempt, "", t - started.t, cost, tokens,
+        key=started.key,
+    )  # fmt: skip
+    ex.emit(inst, event)
 
 
 def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) -> None:

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchkit.clock.dice import Stream, path_of
-from orchkit.clock.kernel import Fibre, Host, Kernel, suspend
-from orchkit.engine.approval import Answer
-from orchkit.engine.attempt import outcome_of
+from orchkit.clock.kernel import Host, Kernel, suspend
 from orchkit.engine.context import Context
+from orchkit.engine.instance import Instance
 from orchkit.engine.pipeline import pipeline
 from orchkit.engine.plan import plan
 from orchkit.engine.program import Program, Seat, Site
-from orchkit.errors import AnswerLate, ReplayMismatch, RunCrashed, RunStuck
+from orchkit.engine.redrive import brief, redrive, same
+from orchkit.errors import ReplayMismatch, RunCrashed, RunStuck, RunSuspended
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.protocols import Failure, Journal, Outcome
-from orchkit.model.state import COMPLETED, DEGRADED, RunState, apply, fold, node_of, result_of
+from orchkit.model.state import COMPLETED, DEGRADED, RunState, apply, fold, result_of
 
-__all__ = ["Execution", "Instance", "MemoryJournal"]
-
-
-class MemoryJournal:
-    """A journal that keeps nothing beyond the process: what is appended is as durable as it gets."""
-
-    def append(self, event: Event) -> None:
-        """Take an event."""
-
-    def behind(self) -> bool:
-        """Never behind."""
-        return False
-
-    def when_durable(self, wake: Callable[[BaseException | None], None]) -> None:
-        """Wake at once."""
-        wake(None)
+__all__ = ["Execution", "Instance"]
 
 
 class _Crash(BaseException):
@@ -43,39 +27,6 @@ class _Crash(BaseException):
 
 class _Halted(BaseException):
     """Thrown at whoever still wants to record after the execution was aborted."""
-
-
-class Instance(Fibre):
-    """One node, or one item of a map, on its way from its first attempt to its outcome.
-
-    It is its own first fibre: one object an instance, and no cycle is left behind when it settles.
-    """
-
-    __slots__ = ("answers", "cause", "execution", "handle", "item", "node", "records")
-
-    def __init__(self, execution: Execution, node: int, item: int) -> None:
-        super().__init__(execution.number << 56 | node << 40 | (item + 1) << 8 | 1)
-        self.execution = execution
-        self.node = node
-        self.item = item
-        self.handle: object = None
-        self.cause: BaseException | None = None
-        self.records: deque[Event] | None = None
-        self.answers: list[Answer] = []
-
-    def finished(self, value: Any) -> None:
-        """Settle with the pipeline's outcome."""
-        self.execution.settle(self, value)
-
-    def tell_late(self) -> None:
-        """Tell whoever has sent an answer that is not in the log that it will not be."""
-        waiting, self.answers = self.answers, []
-        for answer in waiting:
-            answer.told(AnswerLate("another answer, the deadline, or the end of the run was first"))
-
-    def crashed(self, error: BaseException) -> None:
-        """End the run: a layer never lets an exception out, so this is the store, a crash or a bug."""
-        self.execution.abort(error)
 
 
 class Execution:
@@ -198,10 +149,10 @@ class Execution:
         """
         if inst.records:
             recorded = inst.records.popleft()
-            if _same(recorded, event):
+            if same(recorded, event):
                 return recorded
             raise ReplayMismatch(
-                f"run {self.run_id!r}: the log says {_brief(recorded)}, the workflow now wants {_brief(event)}; "
+                f"run {self.run_id!r}: the log says {brief(recorded)}, the workflow now wants {brief(event)}; "
                 "resume it with the workflow that recorded it",
                 run_id=self.run_id,
                 node=event.node,
@@ -209,7 +160,7 @@ class Execution:
         if self.driving and any(other.records for other in self.instances.values()):
             # Only the owner of the log's last event may have something new to say.
             raise ReplayMismatch(
-                f"run {self.run_id!r}: the workflow now wants {_brief(event)} where the log goes on without it; "
+                f"run {self.run_id!r}: the workflow now wants {brief(event)} where the log goes on without it; "
                 "resume it with the workflow that recorded it",
                 run_id=self.run_id,
                 node=event.node,
@@ -395,7 +346,7 @@ class Execution:
         self.instances.clear()
 
     def cancel(self, by: str = "", why: str = "") -> None:
-        """Stop on somebody's wish; what is recorded stays, and the run can be resumed."""
+        """End the run on somebody's wish; what is recorded stays."""
         if self._over:
             return
         try:
@@ -403,6 +354,24 @@ class Execution:
             self.stop("cancelled")
         except BaseException as error:
             self.abort(error)
+
+    def suspend(self, by: str = "", why: str = "") -> None:
+        """Stop without an end: bodies are dropped, and a resume runs again what has no outcome in the log."""
+        if self._over:
+            return
+        try:
+            self.record(Event(self.t(), "suspended", by=by, body=why or None))
+        except BaseException as error:
+            self.abort(error)
+            return
+        who = f" by {by}" if by else ""
+        because = f": {why}" if why else ""
+        self.abort(
+            RunSuspended(
+                f"run {self.run_id!r} was suspended{who}{because}; go on with store.resume({self.run_id!r}, workflow)",
+                run_id=self.run_id,
+            )
+        )
 
     def _maybe_end(self) -> None:
         if not self._over and self.error is None:
@@ -485,33 +454,14 @@ class Execution:
     # Resuming
 
     def redrive(self) -> None:
-        """Continue a log: rebuild the open instances by feeding each its own records, in log order.
-
-        What a pipeline emits must equal its next record; where it waits, its next record says what woke it. So no
-        policy needs restore code of its own. By log order and not by time, because live timers fire late. No body
-        starts until all is rebuilt.
+        """Continue a log: rebuild the open instances from their records, then go on.
 
         Raises
         ------
         ReplayMismatch
             If the workflow wants something else than the log holds.
         """
-        self.driving = True
-        before = self.kernel.now
-        try:
-            for key, opened in self.state.open.items():
-                self.instances[key] = inst = Instance(self, *key)
-                inst.records = deque(opened.events)
-            for event in sorted(
-                (event for opened in self.state.open.values() for event in opened.events),
-                key=self._positions(),
-            ):
-                self._feed(event)
-        finally:
-            self.driving = False
-            self.kernel.now = max(before, self.base + self.state.last_t)
-        if self.error is not None:
-            raise self.error
+        redrive(self)
         waiting, self.deferred = self.deferred, []
         if self._stopping():
             self.stop("failed" if self.state.failing is not None else "cancelled")
@@ -523,58 +473,6 @@ class Execution:
 
     def _stopping(self) -> bool:
         return self.state.failing is not None or self.state.cancelling
-
-    def _positions(self) -> Callable[[Event], int]:
-        position = {id(event): i for i, event in enumerate(self.events)}
-        return lambda event: position[id(event)]
-
-    def _feed(self, event: Event) -> None:
-        inst = self._owner(event)
-        if inst is None or not inst.records or inst.records[0] is not event:
-            return  # its pipeline has already said it again
-        self.kernel.now = self.base + event.t
-        if inst.coro is None:
-            self.kernel.start(inst, pipeline(self.program.seats[inst.node], inst))
-        elif event.kind == "cancelled":
-            self.kernel.cancel(inst)
-            self.instances.pop((inst.node, inst.item), None)
-        else:
-            self.kernel.resume(inst, _woken_by(event))
-        if inst.records and inst.records[0] is event:
-            raise ReplayMismatch(
-                f"run {self.run_id!r}: the log says {_brief(event)}, which the workflow no longer comes to; "
-                "resume it with the workflow that recorded it",
-                run_id=self.run_id,
-                node=event.node,
-            )
-
-    def _owner(self, event: Event) -> Instance | None:
-        return self.instances.get((node_of(self.program.graph, event.node), event.item))
-
-
-def _woken_by(event: Event) -> Any:
-    if event.kind in ("completed", "failed"):
-        return outcome_of(event)  # a time-out too: the node may have lost its bound since
-    if event.kind == "answered":
-        return Outcome("answered", event.body, by=event.by)
-    return None
-
-
-def _same(recorded: Event, wanted: Event) -> bool:
-    return (
-        recorded.kind == wanted.kind
-        and recorded.node == wanted.node
-        and recorded.leg == wanted.leg
-        and recorded.attempt == wanted.attempt
-        and recorded.status == wanted.status
-    )
-
-
-def _brief(event: Event) -> str:
-    item = f"[{event.item}]" if event.item >= 0 else ""
-    attempt = f", attempt {event.attempt}" if event.attempt else ""
-    status = f" ({event.status})" if event.status else ""
-    return f"{event.kind}{status} of {event.node!r}{item}{attempt}"
 
 
 def _discard(coro: Any) -> None:

@@ -29,7 +29,7 @@ class Run:
     ----------
     id : str
     status : str
-        "running", "waiting" (only people are awaited), "completed", "degraded", "failed", "cancelled", or
+        "running", "waiting" (only people are awaited), "completed", "degraded", "failed", "cancelled", "suspended", or
         "orphaned" (its log has no end and nothing executes it).
 
     Examples
@@ -73,8 +73,8 @@ class Run:
         return receipt(self._handle.head, self._handle.log())
 
     def __await__(self) -> Generator[Any, None, Any]:
-        """Wait for the result; the Interrupt button cancels the run, which can then be resumed."""
-        return wait_async(self._handle.outcome(), lambda: self.cancel(why="interrupted")).__await__()
+        """Wait for the result; the Interrupt button suspends the run: it stops spending, and can be resumed."""
+        return wait_async(self._handle.outcome(), lambda: self.suspend(why="interrupted")).__await__()
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the result in plain Python.
@@ -96,7 +96,7 @@ class Run:
         TimeoutError
             If it has not ended in time; it goes on.
         """
-        return wait_blocking(self._handle.outcome(), timeout, lambda: self.cancel(why="interrupted"))
+        return wait_blocking(self._handle.outcome(), timeout, lambda: self.suspend(why="interrupted"))
 
     async def settled(self) -> Run:
         """Wait until the run is done or only people are awaited; never waits for a person.
@@ -162,8 +162,12 @@ class Run:
         self._handle.answer(name, value, by=by, item=item)
 
     def cancel(self, *, by: str = "", why: str = "") -> None:
-        """Stop the run: bodies are cancelled, what is recorded stays, and it can be resumed."""
+        """End the run: bodies are cancelled and recorded so, and what is recorded stays."""
         self._handle.cancel(by=by, why=why)
+
+    def suspend(self, *, by: str = "", why: str = "") -> None:
+        """Stop the run for now: bodies are dropped, and ``store.resume`` runs again what has no outcome yet."""
+        self._handle.suspend(by=by, why=why)
 
     def __repr__(self) -> str:
         return f"Run({self._handle.head.workflow!r}, {self.id}, {self.status})"

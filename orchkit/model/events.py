@@ -10,16 +10,17 @@ import msgspec
 
 __all__ = ["ATTEMPT_ENDS", "KINDS", "Event", "canonical_digest", "decode_log", "encode_log", "exact_digest"]
 
-KINDS: Final = frozenset(
-    """run_started started completed failed waiting hedged rejected tripped degraded skipped picked asked answered
-    expired context injected invalidated paused resumed cancelled suspended run_ended settled""".split()
-)
+KINDS: Final = frozenset({
+    "run_started", "started", "completed", "failed", "waiting", "hedged", "rejected", "tripped", "degraded", "skipped",
+    "picked", "asked", "answered", "expired", "context", "injected", "invalidated", "paused", "resumed", "cancelled",
+    "suspended", "run_ended", "settled",
+})  # fmt: skip
 """The kinds of events; kinds may be added, never renamed."""
 
 ATTEMPT_ENDS: Final = frozenset({"completed", "failed", "cancelled"})
 """What ends an attempt; one without any of these is run again under its own number."""
 
-_MARKS: Final = frozenset({"resumed"})
+_MARKS: Final = frozenset({"resumed", "suspended"})
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -357,8 +357,8 @@ def _cancelled(state: RunState, event: Event) -> None:
         state.cancelling = True
 
 
-def _resumed(state: RunState, event: Event) -> None:
-    pass
+def _mark(state: RunState, event: Event) -> None:
+    """Nothing changes: it says that somebody stopped or went on."""
 
 
 def _run_ended(state: RunState, event: Event) -> None:
@@ -381,7 +381,8 @@ _APPLY: Final[dict[str, Callable[[RunState, Event], None]]] = {
     "cancelled": _cancelled,
     "settled": _settled,
     "skipped": _skipped,
-    "resumed": _resumed,
+    "resumed": _mark,
+    "suspended": _mark,
     "run_ended": _run_ended,
 }
 

@@ -41,7 +41,10 @@ class Handle(Protocol):
         """Answer one of them; returns when the answer is durable."""
 
     def cancel(self, *, by: str, why: str) -> None:
-        """Stop it; what is recorded stays."""
+        """End it; what is recorded stays."""
+
+    def suspend(self, *, by: str, why: str) -> None:
+        """Stop it for now; it can be resumed."""
 
 
 class PastRun:
@@ -74,9 +77,11 @@ class PastRun:
         return list(self._events)
 
     def status(self) -> str:
-        """Give what `run_ended` says, or "orphaned"."""
+        """Give what `run_ended` says, or "suspended" or "orphaned"."""
         last = self._events[-1] if self._events else None
-        return last.status if last is not None and last.kind == "run_ended" else "orphaned"
+        if last is None or last.kind not in ("run_ended", "suspended"):
+            return "orphaned"
+        return last.status if last.kind == "run_ended" else "suspended"
 
     def outcome(self) -> Future[Any]:
         """Give a future that is already done."""
@@ -97,7 +102,7 @@ class PastRun:
         status = self.status()
         if status in ("completed", "degraded"):
             return None
-        if status == "orphaned":
+        if status in ("orphaned", "suspended"):
             return RunError(
                 f"run {self.head.run_id!r} has no end and nothing executes it here; go on with "
                 f"store.resume({self.head.run_id!r}, workflow)",
@@ -113,7 +118,7 @@ class PastRun:
 
     def pending(self) -> list[Event]:
         """Give the questions without an answer in the log of an unfinished run."""
-        if self.status() != "orphaned":
+        if self.status() not in ("orphaned", "suspended"):
             return []
         open_: dict[tuple[str, int], Event] = {}
         for event in self._events:
@@ -133,6 +138,9 @@ class PastRun:
         )
 
     def cancel(self, *, by: str, why: str) -> None:
+        """Nothing to end."""
+
+    def suspend(self, *, by: str, why: str) -> None:
         """Nothing to stop."""
 
 
@@ -179,7 +187,7 @@ def run_error(run_id: str, events: Sequence[Event], program: Program | None = No
         )
         who = f" by {wish.by}" if wish is not None and wish.by else ""
         why = f": {wish.body}" if wish is not None and wish.body else ""
-        return RunCancelled(f"run {run_id!r} was cancelled{who}{why}; it can be resumed", run_id=run_id)
+        return RunCancelled(f"run {run_id!r} was cancelled{who}{why}; what it recorded is kept", run_id=run_id)
     # What failed the run, and not what it had got over before; or else the first skip, which led to the others.
     ends = [event for event in events if event.kind in ("settled", "skipped") and event.error]
     failed = next((event for event in ends if event.kind == "settled"), ends[0] if ends else None)

@@ -25,6 +25,7 @@ from orchkit.errors import (
     RunCrashed,
     RunError,
     RunHeld,
+    RunSuspended,
     RunUnknown,
 )
 from orchkit.model.codec import codec_for, plain
@@ -175,7 +176,7 @@ class LiveRun:
         """Give its status; "waiting" when only people are awaited."""
         execution = self._execution
         if execution.error is not None:
-            return "orphaned"
+            return "suspended" if isinstance(execution.error, RunSuspended) else "orphaned"
         if execution.state.status != "running":
             return execution.state.status if self._outcome.done() else "running"
         return "waiting" if self._quiet() else "running"
@@ -288,7 +289,7 @@ class LiveRun:
         self._engine.host.deliver(inst, inst.token, answer)
 
     def cancel(self, *, by: str = "", why: str = "") -> None:
-        """Stop it; what is recorded stays, and it can be resumed."""
+        """End it; what is recorded stays."""
         by, why = _checked_text("by", by, self.head.run_id), _checked_text("why", why, self.head.run_id)
 
         def stop() -> None:
@@ -296,6 +297,20 @@ class LiveRun:
             self._execution.cancel(by, why)
 
         self._engine.call(stop)
+
+    def suspend(self, *, by: str = "", why: str = "") -> None:
+        """Stop it for now; returns when that is durable, and `resume` goes on with it."""
+        by, why = _checked_text("by", by, self.head.run_id), _checked_text("why", why, self.head.run_id)
+        told: Future[None] = Future()
+
+        def stop() -> None:
+            self._engine.host.stamp()
+            self._execution.suspend(by, why)
+            self._execution.journal.when_durable(lambda error: _tell(told, error))
+
+        self._engine.call(stop)
+        if not self._engine.on_it():
+            told.result()
 
 
 class _Waited(Future[Any]):

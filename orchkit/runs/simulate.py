@@ -9,7 +9,8 @@ from orchkit.clock.bare import BareHost
 from orchkit.clock.dice import base_of
 from orchkit.clock.ids import derived_run_id
 from orchkit.clock.kernel import Kernel
-from orchkit.engine.execution import Execution, MemoryJournal
+from orchkit.engine.execution import Execution
+from orchkit.engine.journal import MemoryJournal
 from orchkit.engine.program import Program
 from orchkit.errors import DefinitionError, RunCrashed, RunError
 from orchkit.faults import Faults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from orchkit.clock.bare import BareHost
@@ -135,7 +136,7 @@ class Drive:
 
 def check_log(log: Sequence[Event], *, ended: bool = True) -> None:
     """What must hold of any log: time, attempts, settling, and an end that is the end."""
-    assert all(one.t <= other.t for one, other in zip(log, log[1:], strict=False))
+    assert all(one.t <= other.t for one, other in pairwise(log))
     started = Counter((e.node, e.item, e.leg, e.attempt) for e in log if e.kind == "started")
     finished = Counter(
         (e.node, e.item, e.leg, e.attempt) for e in log if e.kind in ("completed", "failed", "cancelled") and e.attempt

@@ -167,7 +167,7 @@ def test_spending_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     def step(input, ctx: ok.Context):
         ctx.spend(**wrong)
 
-    with pytest.raises(ok.RunError, match="DefinitionError: ctx.spend"):
+    with pytest.raises(ok.RunError, match=r"DefinitionError: ctx\.spend"):
         run_of(step).result()
 
 
@@ -208,8 +208,6 @@ def modelled(seed: int) -> Callable[[], ok.Run]:
 @pytest.mark.parametrize("seed", [seed for seed in range(12) if modelled(seed)().status != "failed"])
 def test_a_modelled_run_leaves_no_cycles(seed: int) -> None:
     assert collected(modelled(seed)) < 0.1
-
-
 
 
 @pytest.mark.parametrize("seed", [seed for seed in range(12) if modelled(seed)().log[-2].kind == "cancelled"])

@@ -353,7 +353,8 @@ def effects() -> ok.Workflow:
     ):
         scope: dict[str, Any] = {"ok": ok}
         fails = "if ctx.attempt == 1: raise ConnectionError()" if name == "a" else "pass"
-        exec(f"async def {name}({params}, ctx: ok.Context):\n    await ctx.sleep(0.001)\n    {fails}\n    return 1", scope)
+        lines = f"async def {name}({params}, ctx: ok.Context):", "await ctx.sleep(0.001)", fails, "return 1"
+        exec("\n    ".join(lines), scope)
         wf.step(**options)(scope[name])
     wf.approval("q", timeout=0.004)
     return wf

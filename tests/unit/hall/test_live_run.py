@@ -290,7 +290,7 @@ def test_a_run_can_be_awaited_in_any_loop(store: ok.Store) -> None:
     assert asyncio.run(main()) == "Dear Dana: sent"
 
 
-def test_interrupting_an_awaiting_cell_cancels_the_run(store: ok.Store) -> None:
+def test_interrupting_an_awaiting_cell_suspends_the_run(store: ok.Store) -> None:
     async def main() -> ok.Run:
         run = asking().start("Dana", store=store)
         await run.settled()
@@ -302,8 +302,13 @@ def test_interrupting_an_awaiting_cell_cancels_the_run(store: ok.Store) -> None:
         return run
 
     run = asyncio.run(main())
-    with pytest.raises(ok.RunCancelled):
+    with pytest.raises(ok.RunSuspended, match="interrupted; go on with store"):
         run.result(timeout=30)
+    assert run.status == "suspended"
+    assert store.run(run.id).status == "suspended"
+    resumed = store.resume(run.id, asking()).wait_settled(30)
+    resumed.answer("review", Decision(approve=True))
+    assert resumed.result(timeout=30) == "Dear Dana: sent"
 
 
 async def _await(run: ok.Run) -> Any:
@@ -489,3 +494,65 @@ def test_a_fault_that_can_hit_nothing_is_refused() -> None:
     world = ok.World(review=ok.person(1.0, approve=1.0), send=ok.skip_effect("sent"))
     with pytest.raises(ok.DefinitionError, match="hits nothing"):
         asking().simulate("x", world=world, faults=slip)
+
+
+def test_a_suspended_run_goes_on_from_where_it_was(store: ok.Store) -> None:
+    started, wf = threading.Event(), ok.Workflow("long", input=str)
+    ran: list[str] = []
+
+    @wf.step
+    async def quick(input: str) -> str:
+        ran.append("quick")
+        return input
+
+    @wf.step
+    async def long(quick: str) -> str:
+        ran.append("long")
+        if len(ran) == 2:
+            started.set()
+            await asyncio.Event().wait()
+        return quick
+
+    run = wf.start("x", store=store)
+    assert started.wait(30)
+    run.suspend(by="lee", why="lunch")
+    with pytest.raises(ok.RunSuspended, match="by lee: lunch"):
+        run.result(timeout=30)
+    assert run.log[-1].kind == "suspended"
+    assert store.resume(run.id, wf).result(timeout=30) == "x"
+    assert ran == ["quick", "long", "long"]
+
+
+def test_what_an_attempt_has_spent_is_recorded_when_it_times_out_or_is_cancelled() -> None:
+    wf = ok.Workflow("dear", input=str)
+
+    @wf.step(timeout=5.0, on_error="skip")
+    async def slow(input: str, ctx: ok.Context) -> str:
+        ctx.spend(cost=0.5)
+        await ctx.sleep(60)
+        return "late"
+
+    @wf.step
+    async def other(input: str) -> str: ...
+
+    dear = ok.fake("x", latency=60.0, cost=1.0)
+    for model, cost in ((dear, 1.0), (ok.real, 0.5)):
+        run = wf.simulate("x", world=ok.World(slow=model, other=ok.fake("y", latency=9.0)))
+        assert run.events.cost.sum() == cost
+        run = wf.simulate("x", world=ok.World(slow=model, other=ok.fake("y", latency=1.0)))
+        assert run.events.cost.sum() == cost
+    broken = ok.fake("y", latency=1.0, error=1.0)
+    for model, cost in ((dear, 1.0), (ok.real, 0.5)):
+        run = wf.simulate("x", world=ok.World(slow=model, other=broken))
+        assert run.events.query("kind == 'cancelled'").cost.tolist() == [cost]
+
+
+def test_a_key_that_is_pressed_in_a_simulated_body_reaches_whoever_simulates() -> None:
+    wf = ok.Workflow("keys", input=str)
+
+    @wf.step
+    def press(input: str) -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        wf.simulate("x", world=ok.World())

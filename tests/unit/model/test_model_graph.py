@@ -321,7 +321,7 @@ def test_a_redefinition_mends_a_broken_graph() -> None:
     problems(wf)
 
     @wf.step
-    def draft(plan): ...  # noqa: F811 - as a cell that runs again does
+    def draft(plan): ...
 
     assert list(wf.checked().index) == ["plan", "draft"]
 
@@ -337,7 +337,7 @@ def test_cells_may_define_in_any_order() -> None:
         return len(a)
 
     def d(b, c):
-        return b + [c]
+        return [*b, c]
 
     for order in itertools.permutations([a, b, c, d]):
         wf = workflow(*order, input=str)

@@ -22,7 +22,7 @@ def test_retry_counts_whole_attempts_from_one(attempts: Any) -> None:
 
 @pytest.mark.parametrize("wait", [1.0, None, "1s", (1, 2)])
 def test_retry_waits_by_a_backoff(wait: Any) -> None:
-    with pytest.raises(ok.DefinitionError, match="use ok.backoff"):
+    with pytest.raises(ok.DefinitionError, match=r"use ok\.backoff"):
         ok.Retry(2, wait=wait)
 
 

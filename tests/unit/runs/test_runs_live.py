@@ -134,34 +134,38 @@ def test_an_answer_sent_in_time_counts_though_the_engine_was_busy(monkeypatch: p
 
 def test_a_cancelled_question_tells_whoever_was_just_answering() -> None:
     for _ in range(20):
-        wf = ok.Workflow("cancelled")
-        wf.approval("q", answer=int)
-        run = wf.start("x", durability="memory").wait_settled(WAIT)
-        gate = threading.Barrier(4)
+        answer_while_cancelling()
 
-        def answer(who: int) -> bool:
-            gate.wait()
-            try:
-                run.answer("q", who)
-            except ok.ApprovalError:
-                return False
-            return True
 
-        def cancel() -> None:
-            gate.wait()
-            run.cancel()
+def answer_while_cancelling() -> None:
+    wf = ok.Workflow("cancelled")
+    wf.approval("q", answer=int)
+    run = wf.start("x", durability="memory").wait_settled(WAIT)
+    gate = threading.Barrier(4)
 
-        with ThreadPoolExecutor(4) as pool:
-            said = [pool.submit(answer, who) for who in range(3)]
-            pool.submit(cancel).result(WAIT)
-            yes = [who for who, future in enumerate(said) if future.result(WAIT)]
-        if yes:
-            assert run.result(WAIT) == yes[0]
-        else:
-            with pytest.raises(ok.RunCancelled):
-                run.result(WAIT)
-        assert [event.body for event in run.log if event.kind == "answered"] == yes
-        check_log(run.log)
+    def answer(who: int) -> bool:
+        gate.wait()
+        try:
+            run.answer("q", who)
+        except ok.ApprovalError:
+            return False
+        return True
+
+    def cancel() -> None:
+        gate.wait()
+        run.cancel()
+
+    with ThreadPoolExecutor(4) as pool:
+        said = [pool.submit(answer, who) for who in range(3)]
+        pool.submit(cancel).result(WAIT)
+        yes = [who for who, future in enumerate(said) if future.result(WAIT)]
+    if yes:
+        assert run.result(WAIT) == yes[0]
+    else:
+        with pytest.raises(ok.RunCancelled):
+            run.result(WAIT)
+    assert [event.body for event in run.log if event.kind == "answered"] == yes
+    check_log(run.log)
 
 
 def test_cancelling_from_many_threads_at_once_cancels_once() -> None:
@@ -262,7 +266,8 @@ def test_a_run_that_crashed_after_any_record_comes_to_the_same_log(store: ok.Sto
             run.result(WAIT)
         left = store._kept.events(run.id)
         assert len(left) == record
-        recorded = {(e.node, None if e.item < 0 else e.item, e.attempt) for e in left if e.kind in ("completed", "failed")}
+        done = [e for e in left if e.kind in ("completed", "failed")]
+        recorded = {(e.node, None if e.item < 0 else e.item, e.attempt) for e in done}
         ran.clear()
         again = store.resume(run.id, wf)
         assert again.result(WAIT) == "send", f"crash after {record}"
@@ -593,19 +598,7 @@ def test_whatever_a_step_raises_is_one_run_error(
     still_serves()
 
 
-@pytest.mark.parametrize(
-    "plain",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.xfail(
-                run=False, reason="clock/live.py: thrown into the task, it closes the body, and nobody is told"
-            ),
-        ),
-    ],
-    ids=["async", "thread"],
-)
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "thread"])
 def test_a_generator_exit_of_the_steps_own_is_a_failed_attempt(plain: bool) -> None:
     async def coroutine(input):
         raise GeneratorExit
@@ -625,7 +618,7 @@ def test_a_retry_policy_that_raises_ends_the_attempt_and_not_the_engine() -> Non
         raise ValueError("no")
 
     run = one_step(step, retry=ok.Retry(3, on=judge))
-    with pytest.raises(ok.RunError, match="ValueError: no .whether to retry could not be judged: LookupError"):
+    with pytest.raises(ok.RunError, match=r"ValueError: no .whether to retry could not be judged: LookupError"):
         run.result(WAIT)
 
 
@@ -640,7 +633,7 @@ def _generator() -> Iterator[int]:
 RETURNED: list[tuple[Callable[[], Any], str]] = [
     (_coroutine, "TypeError: step 'step' returned a coroutine that nobody awaits"),
     (_generator, "CodecError: result of 'step' is <generator"),
-    (lambda: threading.Lock(), "CodecError"),
+    (threading.Lock, "CodecError"),
     (lambda: _generator, "CodecError"),
     (lambda: {"deep": [object()]}, r"CodecError: result of 'step' at .deep\[0\]"),
 ]
