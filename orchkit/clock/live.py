@@ -168,9 +168,7 @@ class LiveHost:
         """
         future: asyncio.Future[Any] = self.loop.create_future()
         call = partial(contextvars.copy_context().run, fn, **kwargs)
-        threading.Thread(
-            target=_call_into, args=(self.loop, future, call), daemon=True, name="orchkit-step"
-        ).start()
+        threading.Thread(target=_call_into, args=(self.loop, future, call), daemon=True, name="orchkit-step").start()
         return await future
 
 

@@ -11,9 +11,7 @@ from unicodedata import category, east_asian_width
 ELLIPSIS = "…"
 # What must not reach markup or a terminal: control characters, marks that turn the direction of text (they
 # can make one name look like another), half surrogates, and the two code points that XML forbids.
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
-)
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff]")
 _EMS = {
     0.31: "ijl",
     0.35: " .,I·J|/\\'",

@@ -106,9 +106,7 @@ def _strike(inst: Instance, site: Site, leg: int, n: int, started: Event) -> Str
     for fault, kind, severity in strike.records:
         ex.emit(
             inst,
-            Event(
-                started.t, "injected", site.path, inst.item, 1, leg, n, status=kind, body=[fault, severity]
-            ),
+            Event(started.t, "injected", site.path, inst.item, 1, leg, n, status=kind, body=[fault, severity]),
         )
     return strike
 

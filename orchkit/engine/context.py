@@ -43,9 +43,7 @@ class Context:
     'good morning at 30 s'
     """
 
-    def __init__(
-        self, execution: Execution, node: str, item: int, leg: int, attempt: int, due: int | None
-    ) -> None:
+    def __init__(self, execution: Execution, node: str, item: int, leg: int, attempt: int, due: int | None) -> None:
         self._execution = execution
         self._due = due
         self.run_id = execution.run_id

@@ -289,9 +289,7 @@ class Execution:
             self._no_list(seat, over, value)
             return
         degraded = self.state.maps[node].degraded if node in self.state.maps else False
-        self.record(
-            Event(self.t(), "settled", seat.node.name, status="degraded" if degraded else "completed")
-        )
+        self.record(Event(self.t(), "settled", seat.node.name, status="degraded" if degraded else "completed"))
 
     def _no_list(self, seat: Seat, over: str, value: Any) -> None:
         name = seat.node.name
@@ -320,15 +318,11 @@ class Execution:
             status = "degraded" if outcome.status == "degraded" else "completed"
             self.emit(inst, Event(self.t(), "settled", name, inst.item, status=status))
         elif seat.node.on_error == "skip":
-            self.emit(
-                inst, Event(self.t(), "skipped", name, inst.item, status="error", error=str(outcome.failure))
-            )
+            self.emit(inst, Event(self.t(), "skipped", name, inst.item, status="error", error=str(outcome.failure)))
         else:
             if cause is not None:
                 self.causes[inst.node, inst.item] = cause
-            self.emit(
-                inst, Event(self.t(), "settled", name, inst.item, status="failed", error=str(outcome.failure))
-            )
+            self.emit(inst, Event(self.t(), "settled", name, inst.item, status="failed", error=str(outcome.failure)))
             self.stop("failed")
 
     def stop(self, status: str) -> None:

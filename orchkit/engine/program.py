@@ -94,9 +94,7 @@ class Program:
     def sites(self) -> tuple[Site, ...]:
         """Every place where an attempt can be made, and so where a fault can strike."""
         seats = (seat for seat in self.seats if seat.node.kind != "approval")
-        return tuple(
-            site for seat in seats for site in (seat.site, *seat.fallbacks) if isinstance(site, Site)
-        )
+        return tuple(site for seat in seats for site in (seat.site, *seat.fallbacks) if isinstance(site, Site))
 
     def _seat(self, node: Node) -> Seat:
         timeout: Timeout | None = node.policy("timeout")

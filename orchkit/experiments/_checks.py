@@ -133,9 +133,7 @@ def _refuse_idle_faults(levels: dict[str, Faults | None], sites: dict[str, list[
     every = [site for own in sites.values() for site in own]
     for name, plan in levels.items():
         for fault in plan.faults if plan is not None else ():
-            if fault.kind != "crash" and not any(
-                fault.hits(*site.aim) for site in every
-            ):
+            if fault.kind != "crash" and not any(fault.hits(*site.aim) for site in every):
                 paths = ", ".join(sorted({site.path for site in every}))
                 raise DefinitionError(
                     f"Experiment(faults=...): {fault!r} of {name!r} hits nothing in any arm; its target is a path "

@@ -199,9 +199,7 @@ class Chat:
         options: Mapping[str, Any],
     ) -> dict[str, Any]:
         if taken := sorted(_OURS & options.keys()):
-            raise TypeError(
-                f"{', '.join(taken)} cannot be set: a call sends `prompt` and reads one whole answer"
-            )
+            raise TypeError(f"{', '.join(taken)} cannot be set: a call sends `prompt` and reads one whole answer")
         schema = None if answer is None else schema_of(answer)
         wanted = {} if answer is None else {"response_format": {"type": "json_object"}}
         return {"model": self.model, "messages": _wire.messages(prompt, system, schema), **wanted, **options}

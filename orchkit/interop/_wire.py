@@ -74,9 +74,7 @@ def endpoint(base_url: str) -> str:
         )
     path = parts.path.rstrip("/")
     if path.endswith(_PATH):
-        raise ValueError(
-            f"base_url must be the root of the API, got {bare!r}; leave {_PATH!r} off, each call adds it"
-        )
+        raise ValueError(f"base_url must be the root of the API, got {bare!r}; leave {_PATH!r} off, each call adds it")
     return parts._replace(path=path + _PATH, fragment="").geturl()
 
 

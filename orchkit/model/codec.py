@@ -69,9 +69,7 @@ def plain(value: Any, path: str = "", node: str = "") -> Any:
     if kind is int:
         if _INT_MIN <= value <= _INT_MAX:
             return value
-        raise _refusal(
-            value, path, node, "an integer beyond 64 bits does not survive JSON; store it as a str"
-        )
+        raise _refusal(value, path, node, "an integer beyond 64 bits does not survive JSON; store it as a str")
     if kind is float:
         if isfinite(value):
             return value
@@ -79,9 +77,7 @@ def plain(value: Any, path: str = "", node: str = "") -> Any:
     if kind is list or kind is tuple:
         return [plain(element, f"{path}[{i}]", node) for i, element in enumerate(value)]
     if kind is dict:
-        return {
-            _key(key, path, node): plain(element, f"{path}.{key}", node) for key, element in value.items()
-        }
+        return {_key(key, path, node): plain(element, f"{path}.{key}", node) for key, element in value.items()}
     raise _refusal(
         value,
         path,
@@ -115,25 +111,19 @@ def _checked_text(value: str, path: str, node: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _refusal(
-            value, path, node, "it has a lone surrogate; decode it with errors='replace'"
-        ) from None
+        raise _refusal(value, path, node, "it has a lone surrogate; decode it with errors='replace'") from None
     return value
 
 
 def _key(key: Any, path: str, node: str) -> str:
     if type(key) is str:
         return key if key.isascii() else _checked_text(key, f"{path}.{key!r}", node)
-    raise _refusal(
-        key, f"{path}.{key!r}", node, "keys of a JSON object are str; annotate the type or convert the keys"
-    )
+    raise _refusal(key, f"{path}.{key!r}", node, "keys of a JSON object are str; annotate the type or convert the keys")
 
 
 def _refusal(value: Any, path: str, node: str, remedy: str) -> CodecError:
     at = f" at {path}" if path else ""
-    return CodecError(
-        f"{_whose(node)}{at} is {_shown(value)} ({type(value).__name__}): {remedy}", path=path, node=node
-    )
+    return CodecError(f"{_whose(node)}{at} is {_shown(value)} ({type(value).__name__}): {remedy}", path=path, node=node)
 
 
 def _whose(node: str) -> str:

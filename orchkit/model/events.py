@@ -94,9 +94,7 @@ def decode_log(packed: bytes) -> list[Event]:
 
 def _unmarked(events: Iterable[Event]) -> list[Event]:
     return [
-        msgspec.structs.replace(event, by="") if event.by else event
-        for event in events
-        if event.kind not in _MARKS
+        msgspec.structs.replace(event, by="") if event.by else event for event in events if event.kind not in _MARKS
     ]
 
 

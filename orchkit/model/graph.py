@@ -92,9 +92,7 @@ class Graph:
         self._compile()
         never = [node.name for i, node in enumerate(self.nodes) if i not in self._ever_live]
         if never:
-            raise _graph_error(
-                name, [f"{node!r} can never run: no choice of routes leads to it" for node in never]
-            )
+            raise _graph_error(name, [f"{node!r} can never run: no choice of routes leads to it" for node in never])
 
     def _compile(self) -> None:
         nodes, index = self.nodes, self.index

@@ -15,9 +15,7 @@ LONGEST = 1e9
 
 _PROGRAMMING = (TypeError, NameError, AttributeError, AssertionError, ImportError)
 _RETRIABLE_4XX = frozenset({408, 409, 429})
-_QUOTA_CODES = frozenset(
-    {"insufficient_quota", "quota_exceeded", "billing_hard_limit_reached", "spend_limit"}
-)
+_QUOTA_CODES = frozenset({"insufficient_quota", "quota_exceeded", "billing_hard_limit_reached", "spend_limit"})
 
 
 def transient(error: BaseException) -> bool:
@@ -183,18 +181,14 @@ class Retry:
 
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or isinstance(self.attempts, bool) or self.attempts < 1:
-            raise DefinitionError(
-                f"Retry({self.attempts!r}): attempts counts the first; use a whole number >= 1"
-            )
+            raise DefinitionError(f"Retry({self.attempts!r}): attempts counts the first; use a whole number >= 1")
         if not isinstance(self.wait, Backoff):
             raise DefinitionError(f"Retry(wait={self.wait!r}): use ok.backoff(base=..., factor=..., cap=...)")
         kinds = self.on if isinstance(self.on, tuple) else (self.on,)
         if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds) and not (
             callable(self.on) and not isinstance(self.on, type)
         ):
-            raise DefinitionError(
-                f"Retry(on={self.on!r}): use an exception type, several, or a function of the error"
-            )
+            raise DefinitionError(f"Retry(on={self.on!r}): use an exception type, several, or a function of the error")
 
     def wants(self, error: BaseException) -> bool:
         """Say whether this error is worth another attempt."""
@@ -234,9 +228,7 @@ class Timeout:
 
     def __post_init__(self) -> None:
         if not _is_number(self.seconds) or not 0 < self.seconds <= LONGEST:
-            raise DefinitionError(
-                f"Timeout({self.seconds!r}): use seconds above 0, or leave it out for no bound"
-            )
+            raise DefinitionError(f"Timeout({self.seconds!r}): use seconds above 0, or leave it out for no bound")
 
     def __repr__(self) -> str:
         return f"Timeout({_number(self.seconds)})"

@@ -206,9 +206,7 @@ def describe(fn: Callable[..., Any], *, what: str) -> Function:
             params.append(Param(parameter.name, default.name, annotation, True))
         else:
             required = default is parameter.empty
-            params.append(
-                Param(parameter.name, parameter.name, annotation, required, None if required else default)
-            )
+            params.append(Param(parameter.name, parameter.name, annotation, required, None if required else default))
     return Function(
         fn=fn,
         name=name,

@@ -182,9 +182,7 @@ def run_error(run_id: str, events: Sequence[Event], program: Program | None = No
     """Say in one plain error how a run ended, from its log."""
     last = events[-1]
     if last.status == "cancelled":
-        wish = next(
-            (event for event in reversed(events) if event.kind == "cancelled" and not event.node), None
-        )
+        wish = next((event for event in reversed(events) if event.kind == "cancelled" and not event.node), None)
         who = f" by {wish.by}" if wish is not None and wish.by else ""
         why = f": {wish.body}" if wish is not None and wish.body else ""
         return RunCancelled(f"run {run_id!r} was cancelled{who}{why}; what it recorded is kept", run_id=run_id)

@@ -56,9 +56,7 @@ class LiveRun:
     Every method may be called from any thread; the execution itself is touched on the engine's thread only.
     """
 
-    def __init__(
-        self, head: Head, program: Program, journal: Journal, deps: object, events: list[Event]
-    ) -> None:
+    def __init__(self, head: Head, program: Program, journal: Journal, deps: object, events: list[Event]) -> None:
         self.head = head
         self.program: Program | None = program
         self._program = program
@@ -234,9 +232,7 @@ class LiveRun:
             If another answer or the deadline came first.
         """
         if self._engine.on_it():
-            raise RunError(
-                "run.answer was called on the engine's own thread, which it would block; await it elsewhere"
-            )
+            raise RunError("run.answer was called on the engine's own thread, which it would block; await it elsewhere")
         told: Future[None] = Future()
         by = _checked_text("by", by, self.head.run_id)
         key = self._find(name, item)
@@ -248,20 +244,14 @@ class LiveRun:
         pending = list(self._execution.pending)
         graph = self._program.graph
         names = [graph.nodes[node].name for node, _ in pending]
-        hits = [
-            key for key, found in zip(pending, names, strict=True) if found == name and item in (None, key[1])
-        ]
+        hits = [key for key, found in zip(pending, names, strict=True) if found == name and item in (None, key[1])]
         if len(hits) == 1:
             return hits[0]
         if hits:
-            raise ApprovalUnknown(
-                f"{name!r} asks for items {[i for _, i in hits]}; say which by item=", node=name
-            )
+            raise ApprovalUnknown(f"{name!r} asks for items {[i for _, i in hits]}; say which by item=", node=name)
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"open: {', '.join(names) or 'none'}"
-        settled = name in graph.index and any(
-            e.kind in ("answered", "expired") and e.node == name for e in self.log()
-        )
+        settled = name in graph.index and any(e.kind in ("answered", "expired") and e.node == name for e in self.log())
         if settled:
             raise AnswerLate(
                 f"{name!r} of run {self.head.run_id!r} has already been answered or has expired", node=name

@@ -65,14 +65,10 @@ def dump_input(program: Program, value: Any) -> Any:
         return program.input_codec.dump(value, "input")
     except ValueError as error:
         name = getattr(program.graph.input_type, "__name__", program.graph.input_type)
-        raise DefinitionError(
-            f"the input does not fit workflow {program.graph.name!r} ({name}): {error}"
-        ) from error
+        raise DefinitionError(f"the input does not fit workflow {program.graph.name!r} ({name}): {error}") from error
 
 
-def simulate(
-    program: Program, value: Any, *, seed: int = 0, case: int | str = 0, survive: bool = False
-) -> PastRun:
+def simulate(program: Program, value: Any, *, seed: int = 0, case: int | str = 0, survive: bool = False) -> PastRun:
     """Run a program once in virtual time.
 
     Parameters

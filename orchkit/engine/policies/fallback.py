@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["falling_back"]
 
 
-async def falling_back(
-    seat: Seat, inst: Instance, leg: int, inner: Callable[[], Awaitable[Outcome]]
-) -> Outcome:
+async def falling_back(seat: Seat, inst: Instance, leg: int, inner: Callable[[], Awaitable[Outcome]]) -> Outcome:
     """Try the node, then each option in order; what an option delivers is degraded."""
     outcome = await inner()
     for option in seat.fallbacks:
@@ -29,9 +27,7 @@ async def falling_back(
     return outcome
 
 
-async def _deliver(
-    seat: Seat, inst: Instance, leg: int, option: Site | tuple[object], failure: Failure
-) -> Outcome:
+async def _deliver(seat: Seat, inst: Instance, leg: int, option: Site | tuple[object], failure: Failure) -> Outcome:
     ex = inst.execution
     name = seat.node.name
     if isinstance(option, Site):
@@ -42,8 +38,6 @@ async def _deliver(
         return Outcome("degraded", outcome.value)
     ex.emit(
         inst,
-        Event(
-            ex.t(), "degraded", name, inst.item, 1, leg, status="value", error=str(failure), body=option[0]
-        ),
+        Event(ex.t(), "degraded", name, inst.item, 1, leg, status="value", error=str(failure), body=option[0]),
     )
     return Outcome("degraded", option[0])

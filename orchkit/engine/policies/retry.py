@@ -30,9 +30,7 @@ async def retrying(policy: Retry, inst: Instance, site: Site, leg: int) -> Outco
         n += 1
 
 
-async def _wait(
-    policy: Retry, inst: Instance, site: Site, leg: int, n: int, retry_after: float | None
-) -> None:
+async def _wait(policy: Retry, inst: Instance, site: Site, leg: int, n: int, retry_after: float | None) -> None:
     ex = inst.execution
     seconds = policy.wait.seconds(n, ex.dice_at(site, inst.item, leg, n).uniform(JITTER))
     if retry_after is not None:

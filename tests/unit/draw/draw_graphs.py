@@ -79,9 +79,7 @@ def pictures(draw, most=18):
         )
         for low, high in chosen
     ]
-    return Picture(
-        draw(st.text(max_size=30)), draw(st.permutations(shapes)), arrows, draw(st.text(max_size=200))
-    )
+    return Picture(draw(st.text(max_size=30)), draw(st.permutations(shapes)), arrows, draw(st.text(max_size=200)))
 
 
 def large(count, *, reach):

@@ -79,9 +79,7 @@ def test_labels_stand_on_their_line_close_behind_its_source(picture):
             assert source.x + source.width < line.label[0] < next_column + 60
             assert places.height >= line.label[1] >= 0
         else:
-            others = [
-                other for other in places.lines if other.label and other.arrow.label == line.arrow.label
-            ]
+            others = [other for other in places.lines if other.label and other.arrow.label == line.arrow.label]
             assert not line.arrow.label or others
 
 
@@ -95,9 +93,7 @@ def test_the_state_of_a_run_moves_nothing(picture):
     )
     then, now = layout(idle), layout(picture)
     assert then.boxes == now.boxes
-    assert [(line.points, line.label) for line in then.lines] == [
-        (line.points, line.label) for line in now.lines
-    ]
+    assert [(line.points, line.label) for line in then.lines] == [(line.points, line.label) for line in now.lines]
 
 
 class Salted(str):
@@ -116,8 +112,7 @@ def test_the_hash_of_a_name_decides_nothing():
         picture = large(60, reach=20)
         shapes = tuple(replace(shape, name=Salted(shape.name)) for shape in picture.shapes)
         arrows = tuple(
-            replace(arrow, source=Salted(arrow.source), target=Salted(arrow.target))
-            for arrow in picture.arrows
+            replace(arrow, source=Salted(arrow.source), target=Salted(arrow.target)) for arrow in picture.arrows
         )
         seen.append(layout(Picture("salted", shapes, arrows)))
     assert all(places == seen[0] for places in seen)
@@ -144,9 +139,7 @@ def test_the_main_path_is_one_straight_line():
 
 def test_a_long_arrow_is_level_where_it_passes_boxes():
     places = layout(TRIAGE)
-    (line,) = [
-        line for line in places.lines if (line.arrow.source, line.arrow.target) == ("input", "apologise")
-    ]
+    (line,) = [line for line in places.lines if (line.arrow.source, line.arrow.target) == ("input", "apologise")]
     assert len(line.points) == 2 + 2 * 6
     assert len({y for _, y in line.points[1:-1]}) == 1
 
@@ -187,9 +180,7 @@ def test_branches_stand_evenly_about_their_stem():
     workers = [f"worker {index}" for index in range(4)]
     arrows = [Arrow("in", name) for name in workers] + [Arrow(name, "out") for name in workers]
     shapes = (Shape("in"), *map(Shape, workers), Shape("out"))
-    middle = {
-        box.name: box.middle for box in check(Picture("fan", shapes, (*arrows, Arrow("in", "out")))).boxes
-    }
+    middle = {box.name: box.middle for box in check(Picture("fan", shapes, (*arrows, Arrow("in", "out")))).boxes}
     assert middle["in"] == middle["out"] == (middle["worker 0"] + middle["worker 3"]) // 2
 
 

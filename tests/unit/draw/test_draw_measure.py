@@ -29,9 +29,7 @@ def test_wrapped_lines_fit_and_keep_the_words(text, room, most):
     text = clean(text)
     lines = wrap(text, room, 11, lines=most)
     assert len(lines) <= most
-    assert all(
-        width(line, 11) <= room + 12 for line in lines
-    )  # a space or dot may hang over before it is cut
+    assert all(width(line, 11) <= room + 12 for line in lines)  # a space or dot may hang over before it is cut
     if not any(line.endswith(ELLIPSIS) for line in lines):
         letters = "".join(lines).replace(" ", "").replace("·", "")
         assert letters == text.replace(" ", "").replace("·", "")

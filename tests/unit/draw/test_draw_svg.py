@@ -73,9 +73,7 @@ def test_nothing_in_it_runs_or_loads():
 def test_hostile_text_stays_text(name):
     shape = Shape(name, status="failed", note=name, badge=name)
     markup = svg(Picture(name, (shape, Shape("b")), (Arrow(name, "b", "route", label=name),), caption=name))
-    plain = svg(
-        Picture("x", (Shape("x", status="failed", note="x", badge="x"), Shape("b")), (Arrow("x", "b"),))
-    )
+    plain = svg(Picture("x", (Shape("x", status="failed", note="x", badge="x"), Shape("b")), (Arrow("x", "b"),)))
     markup.encode()
     root = parse(markup)
     assert {part.tag for part in root.iter()} <= {part.tag for part in parse(plain).iter()}
@@ -146,9 +144,7 @@ def test_a_badge_loses_whole_facts():
     assert drawn == "3 attempts"
 
 
-@pytest.mark.parametrize(
-    ("badge", "share"), [("12/40", 0.3), ("3 of 4 items", 0.75), ("9/4", 1.0), ("0/5", 0.0)]
-)
+@pytest.mark.parametrize(("badge", "share"), [("12/40", 0.3), ("3 of 4 items", 0.75), ("9/4", 1.0), ("0/5", 0.0)])
 def test_counts_are_drawn_as_a_bar(badge, share):
     group = nodes(svg(one(kind="map", status="running", badge=badge)))["a"]
     bars = {part.get("class"): int(part.get("width")) for part in group.iter(f"{NS}rect")}
@@ -172,9 +168,7 @@ def test_each_kind_has_its_own_look():
 
 
 def test_an_effect_has_a_bolt():
-    plain, marked = (
-        classes(nodes(svg(one(effect=effect)))["a"]).count("okd-mark") for effect in (False, True)
-    )
+    plain, marked = (classes(nodes(svg(one(effect=effect)))["a"]).count("okd-mark") for effect in (False, True))
     assert (plain, marked) == (0, 1)
 
 
@@ -232,9 +226,7 @@ def test_a_long_caption_is_wrapped_below_the_title():
 
 def luminance(colour):
     parts = [int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 

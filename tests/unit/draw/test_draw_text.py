@@ -58,15 +58,11 @@ def test_each_state_has_its_own_word_and_sign():
 @given(pictures())
 @settings(max_examples=60, deadline=None)
 def test_every_node_has_a_line_in_layer_order_and_nothing_breaks_lines(picture):
-    picture = replace(
-        picture, title="title", shapes=tuple(replace(shape, note="") for shape in picture.shapes)
-    )
+    picture = replace(picture, title="title", shapes=tuple(replace(shape, note="") for shape in picture.shapes))
     lines = text(picture).split("\n")
     assert len(lines) == len(picture.shapes) + 2
     assert not [char for line in lines for char in line if ord(char) < 32 or 127 <= ord(char) < 160]
-    order = sorted(
-        zip(layout(picture).boxes, picture.shapes, strict=True), key=lambda p: (p[0].layer, p[0].row)
-    )
+    order = sorted(zip(layout(picture).boxes, picture.shapes, strict=True), key=lambda p: (p[0].layer, p[0].row))
     targets = {arrow.target for arrow in picture.arrows}
     for line, (_, shape) in zip(lines[1:], order, strict=False):
         assert shape.kind in line

@@ -124,9 +124,7 @@ def test_messages_are_sent_as_they_are_with_one_system_message() -> None:
     assert talk[0]["content"] == "Be kind."
 
 
-@pytest.mark.parametrize(
-    "prompt", [[], ["hello"], [{"role": "user"}], {"role": "user", "content": "x"}, 7, None]
-)
+@pytest.mark.parametrize("prompt", [[], ["hello"], [{"role": "user"}], {"role": "user", "content": "x"}, 7, None])
 def test_a_prompt_of_no_use_is_refused(prompt: Any) -> None:
     with pytest.raises(TypeError):
         run(openai_chat("http://127.0.0.1:9/v1", "m")(prompt))
@@ -254,9 +252,7 @@ def test_response_format_may_be_chosen() -> None:
     assert server.asked[0].body["response_format"] == wanted
 
 
-@pytest.mark.parametrize(
-    "text", ["", "maybe", '{"why": "late"}', "```json\n{}\n```", "```", '{"complaint": tr']
-)
+@pytest.mark.parametrize("text", ["", "maybe", '{"why": "late"}', "```json\n{}\n```", "```", '{"complaint": tr'])
 def test_an_answer_that_does_not_fit(text: str) -> None:
     with ModelServer([said(text)]) as server, pytest.raises(ReplyInvalid, match="is no Verdict") as caught:
         run(openai_chat(server.url, "m")("?", answer=Verdict))
