@@ -56,6 +56,7 @@ class LiveHost:
         self.time = clock or _wall_clock()
         self.kernel = Kernel(self.time())
         self.tasks: set[asyncio.Task[None]] = set()
+        self._context = contextvars.copy_context()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0
         self._grace = 0
@@ -101,7 +102,8 @@ class LiveHost:
 
     def begin(self, fibre: Fibre, body: Callable[[], Coroutine[Any, Any, Any]]) -> object:
         """Start a body as a task of its own."""
-        task = self.loop.create_task(self._run(fibre, fibre.token, body))
+        # In a copy of the host's own context: what a predecessor has set in its own would be lost on a resume.
+        task = self.loop.create_task(self._run(fibre, fibre.token, body), context=self._context.copy())
         self.tasks.add(task)
         return task
 

@@ -35,14 +35,15 @@ class _Any:
 ANY: Final = _Any()
 
 
-def plain(value: Any, path: str = "", node: str = "") -> Any:
+def plain(value: Any, path: Any = "", node: str = "") -> Any:
     """Copy a value as plain JSON, or say exactly what in it is not.
 
     Parameters
     ----------
     value : object
     path : str
-        Where the value stands, for messages.
+        Where the value stands, for messages. Inside, a pair of the path so far and an index or key: it is written
+        out only where it is needed, for that would cost more than the copy.
     node : str
         Whose value it is, for messages.
 
@@ -75,9 +76,9 @@ def plain(value: Any, path: str = "", node: str = "") -> Any:
             return value
         raise _refusal(value, path, node, _NO_NAN)
     if kind is list or kind is tuple:
-        return [plain(element, f"{path}[{i}]", node) for i, element in enumerate(value)]
+        return [plain(element, (path, i), node) for i, element in enumerate(value)]
     if kind is dict:
-        return {_key(key, path, node): plain(element, f"{path}.{key}", node) for key, element in value.items()}
+        return {_key(key, path, node): plain(element, (path, key), node) for key, element in value.items()}
     raise _refusal(
         value,
         path,
@@ -86,7 +87,7 @@ def plain(value: Any, path: str = "", node: str = "") -> Any:
     )
 
 
-def _refuse_lossy(value: Any, path: str, node: str) -> None:
+def _refuse_lossy(value: Any, path: Any, node: str) -> None:
     # Pydantic turns a NaN under `Any` into null, a secret into asterisks and a surrogate in a key into question
     # marks, all without a word; what it would lose is looked for before.
     kind = type(value)
@@ -98,16 +99,16 @@ def _refuse_lossy(value: Any, path: str, node: str) -> None:
     elif isinstance(value, Mapping):
         for key, element in value.items():
             if type(key) is str and not key.isascii():
-                _checked_text(key, f"{path}.{key!r}", node)
-            _refuse_lossy(element, f"{path}.{key}", node)
+                _checked_text(key, (path, repr(key)), node)
+            _refuse_lossy(element, (path, str(key)), node)
     elif isinstance(value, _SEVERAL):
         for i, element in enumerate(value):
-            _refuse_lossy(element, f"{path}[{i}]", node)
+            _refuse_lossy(element, (path, i), node)
     elif hasattr(value, "get_secret_value"):
         raise _refusal(value, path, node, "a secret does not go into a log; hand it to steps by deps=")
 
 
-def _checked_text(value: str, path: str, node: str) -> str:
+def _checked_text(value: str, path: Any, node: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -115,15 +116,24 @@ def _checked_text(value: str, path: str, node: str) -> str:
     return value
 
 
-def _key(key: Any, path: str, node: str) -> str:
+def _key(key: Any, path: Any, node: str) -> str:
     if type(key) is str:
-        return key if key.isascii() else _checked_text(key, f"{path}.{key!r}", node)
-    raise _refusal(key, f"{path}.{key!r}", node, "keys of a JSON object are str; annotate the type or convert the keys")
+        return key if key.isascii() else _checked_text(key, (path, repr(key)), node)
+    raise _refusal(key, (path, repr(key)), node, "keys of a JSON object are str; annotate the type or convert the keys")
 
 
-def _refusal(value: Any, path: str, node: str, remedy: str) -> CodecError:
+def _refusal(value: Any, path: Any, node: str, remedy: str) -> CodecError:
+    path = _written(path)
     at = f" at {path}" if path else ""
     return CodecError(f"{_whose(node)}{at} is {_shown(value)} ({type(value).__name__}): {remedy}", path=path, node=node)
+
+
+def _written(path: Any) -> str:
+    steps: list[str] = []
+    while isinstance(path, tuple):
+        path, step = path
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    return str(path) + "".join(reversed(steps))
 
 
 def _whose(node: str) -> str:

@@ -77,14 +77,17 @@ def simulated(*plan: Any, seed: int = 0, wf: ok.Workflow | None = None) -> list[
         ("tool", {"lookup"}),
         ("llm:a", {"plan"}),
         ("llm:b", {"draft"}),
-        ("llm", set()),
-        ("Plan", set()),
-        ("tool*", set()),  # a tag or a provider is named whole
     ],
 )
 def test_a_target_is_a_path_with_wildcards_or_a_tag_or_a_provider(target: str, hit: set[str]) -> None:
     log = simulated(faults.slow(target, add=1.0))
     assert {e.node for e in log if e.kind == "injected"} == hit
+
+
+@pytest.mark.parametrize("target", ["llm", "Plan", "tool*"])
+def test_a_target_is_named_whole_and_exactly_or_refused(target: str) -> None:
+    with pytest.raises(ok.DefinitionError, match="hits nothing"):
+        simulated(faults.slow(target, add=1.0))
 
 
 def test_a_fallback_is_hit_by_its_path_alone() -> None:

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -668,3 +669,20 @@ def test_a_watcher_sees_every_event_in_order() -> None:
     log = run.log()
     assert seen == log[len(log) - len(seen) :]
     assert seen[-1].kind == "run_ended"
+
+
+def test_what_a_step_sets_in_its_context_variables_does_not_reach_its_successors() -> None:
+    """A resume would lose it: the predecessor does not run again."""
+    variable: ContextVar[str] = ContextVar("variable", default="unset")
+    wf = ok.Workflow("context")
+
+    @wf.step
+    async def first(input):
+        variable.set("by first")
+        return 1
+
+    @wf.step
+    async def second(first):
+        return variable.get()
+
+    assert wf.start("x", durability="memory").result(WAIT) == "unset"
