@@ -10,12 +10,13 @@ from orchkit.engine.program import Program
 from orchkit.errors import DefinitionError
 from orchkit.faults import Faults
 from orchkit.hall.drawing import show
+from orchkit.hall.options import checked_faults, name_of, names_of, node_from, restacked
 from orchkit.hall.run import Run
 from orchkit.hall.store import Store, store_for
+from orchkit.model.build import build_graph
 from orchkit.model.graph import Graph
-from orchkit.model.policies import Fallback, Only, Policy, Retry, Timeout
-from orchkit.model.specs import Spec, build_graph
-from orchkit.model.steps import Ref
+from orchkit.model.policies import Only, Policy, Retry, Timeout
+from orchkit.model.steps import Node
 from orchkit.runs import live
 from orchkit.runs import simulate as simulation
 from orchkit.sim.world import World
@@ -67,7 +68,7 @@ class Workflow:
         self.name = name
         self._input = object if input is _UNSET else input
         self._output = output
-        self._specs: dict[str, Spec] = {}
+        self._nodes: dict[str, Node] = {}
         self._graph: Graph | None = None
 
     # Describing
@@ -148,7 +149,7 @@ class Workflow:
         """
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
             raise DefinitionError(f"map(limit={limit!r}): how many items run at once, from 1; None for all")
-        options |= {"over": _name(over), "limit": limit}
+        options |= {"over": name_of(over), "limit": limit}
         return lambda fn: self._decorate("map", fn, options)
 
     def route(self, *, to: Iterable[Any], **options: Any) -> Callable[[F], F]:
@@ -168,7 +169,7 @@ class Workflow:
         """
         if isinstance(to, str):
             raise DefinitionError(f"route(to={to!r}): give a list of targets, to=[{to!r}]")
-        options |= {"targets": tuple(_name(target) for target in to)}
+        options |= {"targets": tuple(name_of(target) for target in to)}
         return lambda fn: self._decorate("route", fn, options)
 
     def approval(
@@ -202,14 +203,14 @@ class Workflow:
         if timeout is not None and not 0 < timeout < float("inf"):
             raise DefinitionError(f"approval({name!r}, timeout={timeout!r}): seconds above 0, or None to wait for ever")
         self._add(
-            Spec(
+            Node(
                 name,
                 "approval",
                 answer=answer,
-                show=None if show is None else _name(show),
+                show=None if show is None else name_of(show),
                 prefill=tuple((prefill or {}).items()),
                 timeout=timeout,
-                after=_names(after),
+                after=names_of(after),
                 tags=tuple(tags),
             )
         )
@@ -221,11 +222,11 @@ class Workflow:
             raise DefinitionError(f"@wf.{kind}: {fn!r} is not a function")
         if fn.__name__ == "<lambda>":
             raise DefinitionError(f"@wf.{kind}: a lambda has no name to resume by; write it with def")
-        self._add(_spec(kind, fn, dict(options)))
+        self._add(node_from(kind, fn, options))
         return fn
 
-    def _add(self, spec: Spec) -> None:
-        self._specs[spec.name] = spec  # a cell that runs again replaces its node, in place
+    def _add(self, node: Node) -> None:
+        self._nodes[node.name] = node  # a cell that runs again replaces its node, in place
         self._graph = None
 
     def using(self, **stacks: Policy | Only | Iterable[Policy] | None) -> Workflow:
@@ -256,19 +257,19 @@ class Workflow:
         (Retry(3), Timeout(5))
         """
         variant = Workflow(self.name, input=self._input, output=self._output)
-        variant._specs = dict(self._specs)
+        variant._nodes = dict(self._nodes)
         for name, stack in stacks.items():
-            spec = variant._specs.get(name)
-            if spec is None:
-                raise DefinitionError(f"using({name}=...): no such node; there are {', '.join(self._specs)}")
-            variant._specs[name] = replace(spec, policies=_restack(name, spec.policies, stack))
+            node = variant._nodes.get(name)
+            if node is None:
+                raise DefinitionError(f"using({name}=...): no such node; there are {', '.join(self._nodes)}")
+            variant._nodes[name] = replace(node, policies=restacked(name, node.policies, stack))
         return variant
 
     def policies(self, name: str) -> tuple[Policy, ...]:
         """Give a node's policies, outermost first."""
-        if name not in self._specs:
-            raise DefinitionError(f"policies({name!r}): no such node; there are {', '.join(self._specs)}")
-        return self._specs[name].policies
+        if name not in self._nodes:
+            raise DefinitionError(f"policies({name!r}): no such node; there are {', '.join(self._nodes)}")
+        return self._nodes[name].policies
 
     # Looking
 
@@ -281,7 +282,7 @@ class Workflow:
             With all that is wrong, at once.
         """
         if self._graph is None:
-            self._graph = build_graph(self.name, self._specs.values(), self._input, self._output)
+            self._graph = build_graph(self.name, self._nodes.values(), self._input, self._output)
         return self._graph
 
     def graph(self) -> networkx.DiGraph[str]:
@@ -321,7 +322,7 @@ class Workflow:
         return str(show(self.checked())["image/svg+xml"])
 
     def __repr__(self) -> str:
-        return f"Workflow({self.name!r}, {len(self._specs)} nodes)"
+        return f"Workflow({self.name!r}, {len(self._nodes)} nodes)"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return show(self.checked())
@@ -367,7 +368,7 @@ class Workflow:
         StoreError
             If the store cannot take the run; nothing has run then.
         """
-        program = Program(self.checked(), None, _checked_faults(faults))
+        program = Program(self.checked(), None, checked_faults(faults))
         simulation.refuse_misses(program)
         value = simulation.dump_input(program, input)
         kept = store_for(store, memory=durability == "memory")
@@ -410,75 +411,7 @@ class Workflow:
             raise DefinitionError(f"simulate(world={world!r}): give an ok.World(...)")
         if durability not in live.DURABILITY:
             raise DefinitionError(f"durability={durability!r}: use one of {', '.join(live.DURABILITY)}")
-        program = simulation.prepare(self.checked(), world, _checked_faults(faults))
+        program = simulation.prepare(self.checked(), world, checked_faults(faults))
         simulation.refuse_misses(program)
         value = simulation.dump_input(program, input)
         return Run(simulation.simulate(program, value, seed=seed, survive=durability != "memory"))
-
-
-def _checked_faults(faults: Faults | None) -> Faults | None:
-    if faults is None or isinstance(faults, Faults):
-        return faults
-    raise DefinitionError(f"faults={faults!r}: give an ok.Faults(...)")
-
-
-def _name(source: Any) -> str:
-    if isinstance(source, str):
-        return source
-    if isinstance(source, Ref):
-        return source.name
-    name = getattr(source, "__name__", None)
-    if not name:
-        raise DefinitionError(f"{source!r} names no node: give a step's function or its name")
-    return str(name)
-
-
-def _names(sources: Any) -> tuple[str, ...]:
-    if isinstance(sources, str) or callable(sources):
-        return (_name(sources),)
-    return tuple(_name(source) for source in sources)
-
-
-def _spec(kind: Any, fn: Any, options: dict[str, Any]) -> Spec:
-    policies = _policies(options.pop("retry", None), options.pop("timeout", None), options.pop("fallback", None))
-    known = {"effect", "on_error", "after", "provider", "tags", "version", "over", "limit", "targets"}
-    unknown = sorted(options.keys() - known)
-    if unknown:
-        raise DefinitionError(f"@wf.{kind} of {fn.__name__!r}: no option {unknown[0]!r}")
-    if options.get("on_error", "fail") not in ("fail", "skip"):
-        raise DefinitionError(f"{fn.__name__!r}: on_error={options['on_error']!r}; use 'fail' or 'skip'")
-    options["after"] = _names(options.get("after", ()))
-    options["tags"] = tuple(options.get("tags", ()))
-    return Spec(fn.__name__, kind, fn, policies=policies, **options)
-
-
-def _policies(retry: Any, timeout: Any, fallback: Any) -> tuple[Policy, ...]:
-    stack: list[Policy] = []
-    if fallback is not None:
-        stack.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
-    if retry is not None:
-        stack.append(retry if isinstance(retry, Retry) else Retry(retry))
-    if timeout is not None:
-        stack.append(timeout if isinstance(timeout, Timeout) else Timeout(timeout))
-    return tuple(stack)
-
-
-_ORDER = ("fallback", "retry", "timeout")
-
-
-def _restack(name: str, stack: tuple[Policy, ...], change: Any) -> tuple[Policy, ...]:
-    if change is None:
-        return ()
-    if isinstance(change, Only):
-        stack, new = (), change.policies
-    else:
-        new = (change,) if isinstance(change, (Retry, Timeout, Fallback)) else change
-    try:
-        new = tuple(new)
-        replaced = {policy.kind for policy in new}
-    except (TypeError, AttributeError):
-        raise DefinitionError(f"using({name}={change!r}): give policies such as ok.Retry(3)") from None
-    if not all(isinstance(policy, (Retry, Timeout, Fallback)) for policy in new) or len(replaced) < len(new):
-        raise DefinitionError(f"using({name}={change!r}): give policies such as ok.Retry(3), one of a kind")
-    kept = [policy for policy in stack if policy.kind not in replaced]
-    return tuple(sorted([*kept, *new], key=lambda policy: _ORDER.index(policy.kind)))

@@ -92,18 +92,21 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node of a graph, before anything is checked.
+    """One node, as it was written and, once its graph is built, as it is bound.
 
     Attributes
     ----------
+    fn : callable or None
+        As it was decorated; None for an approval.
     function : Function or None
-        None for an approval.
+        What was read of it when the graph was built.
     deps : tuple of Param
         What it waits for and gets: data edges, a map's list, what an approval shows.
     """
 
     name: str
     kind: NodeKind
+    fn: Callable[..., Any] | None = None
     function: Function | None = None
     deps: tuple[Param, ...] = ()
     after: tuple[str, ...] = ()

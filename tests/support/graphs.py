@@ -134,6 +134,6 @@ def random_workflow(
             add("step", name, inputs, value)
             if isinstance(value, list):
                 lists.append(name)
-        if name not in names and not wf._specs[name].targets:
+        if name not in names and not wf._nodes[name].targets:
             names.append(name)
     return wf, ok.World(models), ok.Faults(*faults), bodies

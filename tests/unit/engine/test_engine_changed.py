@@ -56,11 +56,11 @@ WORLD = ok.World(review=ok.person(20.0, approve=1.0))
 
 
 def without(name: str) -> Callable[[ok.Workflow], None]:
-    return lambda wf: wf._specs.pop(name) and None
+    return lambda wf: wf._nodes.pop(name) and None
 
 
 def renamed(wf: ok.Workflow) -> None:
-    del wf._specs["shaky"]
+    del wf._nodes["shaky"]
 
     @wf.step(fallback="spare", timeout=3.0)
     async def wobbly(draft, ctx: ok.Context):

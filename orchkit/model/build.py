@@ -1,0 +1,57 @@
+"""Building: from nodes as users wrote them to the checked graph, with all complaints at once.
+
+Signatures are read here and not where a step is written, so cells may define in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from orchkit.errors import DefinitionError, GraphError
+from orchkit.model.codec import ANY
+from orchkit.model.graph import Graph
+from orchkit.model.steps import Function, Node, Param, describe
+
+__all__ = ["build_graph"]
+
+
+def build_graph(name: str, nodes: Iterable[Node], input_type: Any, output: str | None) -> Graph:
+    """Read the signatures and build the checked graph.
+
+    Raises
+    ------
+    GraphError
+        With all problems at once.
+    """
+    bound, problems = [], []
+    for node in nodes:
+        try:
+            bound.append(_bound(node, _described(node)))
+        except DefinitionError as error:
+            problems.append(str(error))
+            bound.append(_bound(node, None))
+    try:
+        graph = Graph(name, bound, input_type, output)
+    except GraphError as error:
+        if not problems:
+            raise
+        problems += error.problems
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        raise GraphError(f"workflow {name!r} cannot run:\n{lines}", problems=tuple(problems))
+    return graph
+
+
+def _described(node: Node) -> Function | None:
+    return None if node.fn is None else describe(node.fn, what=f"{node.kind} {node.name!r}")
+
+
+def _bound(node: Node, function: Function | None) -> Node:
+    deps: list[Param] = [] if function is None else list(function.params)
+    if node.over is not None:
+        deps.append(Param("over", node.over, ANY, True))
+    shown = [node.show] if node.show is not None else []
+    deps += [Param(source, source, ANY, True) for source in (*shown, *(source for _, source in node.prefill))]
+    return replace(node, function=function, deps=tuple(deps))
