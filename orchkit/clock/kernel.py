@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Coroutine, Generator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
 
 __all__ = [
@@ -33,6 +33,9 @@ __all__ = [
 
 BODY, OUTCOME, SIGNAL, TIMER = -1, 0, 1, 2
 """Ranks at one instant: users' code goes on until it is quiet; then an attempt ended, a person spoke, a time came."""
+
+
+_COMPACT_AT = 256
 
 
 def micro(seconds: float) -> int:
@@ -53,8 +56,8 @@ class Cancelled(BaseException):
     """
 
 
-class ForeignAwait(Exception):
-    """A coroutine awaited something that this host cannot wake it from."""
+class ForeignAwait(BaseException):
+    """A coroutine awaited something that this host cannot wake it from; a step's broad ``except`` must not eat it."""
 
 
 class _Trap:
@@ -126,18 +129,28 @@ class Kernel:
         Never goes back.
     """
 
-    __slots__ = ("_serial", "current", "heap", "now")
+    __slots__ = ("_compact_at", "_serial", "current", "heap", "now")
 
     def __init__(self, now: int = 0) -> None:
         self.now = now
         self.heap: list[tuple[int, int, int, int, Fibre, int, Any]] = []
         self.current: Fibre | None = None
         self._serial = 0
+        self._compact_at = _COMPACT_AT
 
     def arm(self, fibre: Fibre, due: int, rank: int, value: Any = None) -> None:
         """Resume the fibre with this value at `due`, unless something else does before."""
         self._serial = serial = self._serial + 1
+        if len(self.heap) >= self._compact_at:
+            self._compact()
         heappush(self.heap, (due, rank, fibre.key, serial, fibre, fibre.token, value))
+
+    def _compact(self) -> None:
+        # A stale entry keeps its fibre, and with it a run, until it is due: an hour for the timeout of a short call.
+        # In place, because hosts hold the list; twice what is left, so that it costs next to nothing an entry.
+        self.heap[:] = [entry for entry in self.heap if entry[5] == entry[4].token]
+        heapify(self.heap)
+        self._compact_at = max(_COMPACT_AT, 2 * len(self.heap))
 
     def start(self, fibre: Fibre, coro: Coroutine[Any, Any, Any]) -> None:
         """Run a fibre's coroutine up to its first suspension."""

@@ -30,12 +30,22 @@ T = TypeVar("T")
 
 _LATE = 50_000  # microseconds; a loop turn is far below, a blocked loop far above
 _GRACE_TURNS = 3
+_SLEPT = 1_000_000_000  # nanoseconds; what the network time slews is far below, a lid that was shut far above
 
 
 def _wall_clock() -> Callable[[], int]:
-    # Anchored once: the wall may be set back while a run is on, the monotonic clock may not.
-    wall, mono = time.time_ns(), time.monotonic_ns()
-    return lambda: (wall + time.monotonic_ns() - mono) // 1000
+    # The wall may be set back while a run is on, the monotonic clock may not; but that one stands still while the
+    # machine sleeps, and deadlines are times of the wall. So: monotonic, and never far behind the wall.
+    ahead = time.time_ns() - time.monotonic_ns()
+
+    def now() -> int:
+        nonlocal ahead
+        wall, mono = time.time_ns(), time.monotonic_ns()
+        if wall - mono - ahead > _SLEPT:
+            ahead = wall - mono
+        return (ahead + mono) // 1000
+
+    return now
 
 
 class LiveHost:
@@ -205,6 +215,7 @@ class EngineThread:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self.at_close: list[Callable[[], None]] = []
         self.loop = asyncio.new_event_loop()
         self.host = LiveHost(self.loop)
         self._thread = threading.Thread(target=self._serve, daemon=True, name="orchkit-engine")
@@ -236,7 +247,7 @@ class EngineThread:
         return fn() if self.on_it() else self.submit(fn).result()
 
     def close(self) -> None:
-        """Cancel what is left and end the thread; at the exit of Python."""
+        """Let `at_close` drop what is executed, cancel what is left, and end the thread; at the exit of Python."""
         if self.pid != os.getpid() or not self._thread.is_alive():
             return
         asyncio.run_coroutine_threadsafe(self._drain(), self.loop).result(timeout=5)
@@ -245,6 +256,9 @@ class EngineThread:
         self.loop.close()
 
     async def _drain(self) -> None:
+        # First, or a body would take its cancellation for a failure of its own, record it, and set off a fallback.
+        for let_go in self.at_close:
+            let_go()
         tasks = list(self.host.tasks)
         for task in tasks:
             task.cancel()

@@ -74,9 +74,10 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
         else:
             if site.model is not None or strike.error is not None or strike.hang:
                 _arm_decided(inst, site, leg, n, started, strike)
-            elif ex.driving:
-                ex.deferred.append((inst, lambda: _begin(inst, site, leg, n, error)))
             else:
+                if ex.driving:
+                    ex.deferred.append((inst, lambda: ex.kernel.resume(inst, None)))
+                    await suspend()  # no body starts before all open instances are rebuilt
                 if ex.strict or site.node.effect:
                     await ex.fence(inst)
                 _begin(inst, site, leg, n, error)
@@ -88,8 +89,8 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
         _record_cancelled(inst, site, started)
         raise
     if outcome is None:
-        _stop_body(inst)
         outcome = _timed_out(inst, site)
+        _stop_body(inst)
     inst.handle = None
     _record_end(inst, site, started, outcome)
     if site.node.effect:
@@ -189,21 +190,28 @@ def _body(
         except Cancelled:
             raise
         except ForeignAwait as foreign:
-            raise SimulationError(
-                f"step {site.path!r} {foreign}, which virtual time cannot wake: sleep by ctx.sleep, or model the step "
-                f"in the world: World({site.node.name}=ok.fake(...))"
-            ) from foreign
+            raise _needs_a_model(site, str(foreign)) from foreign
         except BaseException as caught:
             if fibre.token != token and not isinstance(caught, Exception):
                 raise  # our own cancellation, arriving in the body's task, or the coroutine is being dropped
-            if ex.host.virtual and isinstance(caught, KeyboardInterrupt):
-                raise  # whoever simulates has pressed it; live, no key reaches the threads of bodies
+            if ex.host.virtual:
+                if isinstance(caught, KeyboardInterrupt):
+                    raise  # whoever simulates has pressed it; live, no key reaches the threads of bodies
+                if isinstance(caught, RuntimeError) and "no running event loop" in str(caught):
+                    raise _needs_a_model(site, "asks for a running event loop") from caught
             # Everything else is a failed attempt, a SystemExit, CancelledError or GeneratorExit of its own included.
             if fibre.token == token:
                 inst.cause = caught
             return _billed(ctx, "error", failure=failure_of(caught, site))
 
     return body
+
+
+def _needs_a_model(site: Site, why: str) -> SimulationError:
+    return SimulationError(
+        f"step {site.path!r} {why}, which virtual time cannot wake: sleep by ctx.sleep, or model the step in the "
+        f"world: World({site.node.name}=ok.fake(...))"
+    )
 
 
 def _billed(ctx: Context | None, status: str, value: Any = None, failure: Failure | None = None) -> Outcome:
@@ -246,8 +254,11 @@ def _stop_body(inst: Instance) -> None:
 
 def _timed_out(inst: Instance, site: Site) -> Outcome:
     assert site.timeout is not None
+    function = site.function
+    runs_on = inst.handle is not None and function is not None and not function.is_async and not site.inline
+    abandoned = "; a plain function cannot be stopped, its thread runs on and its result is dropped" if runs_on else ""
     error = AttemptTimeout(
-        f"an attempt of {site.path!r} took longer than {site.timeout / 1e6:g} s",
+        f"an attempt of {site.path!r} took longer than {site.timeout / 1e6:g} s{abandoned}",
         node=site.path,
         run_id=inst.execution.run_id,
     )

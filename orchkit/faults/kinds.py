@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from orchkit.errors import DefinitionError
-from orchkit.faults.plan import Fault, Trigger, is_number
+from orchkit.faults.plan import Fault, Trigger
+from orchkit.model.text import is_number
 
 __all__ = ["crash", "fail", "hang", "slow"]
 
@@ -59,7 +60,7 @@ def fail(
     >>> ok.faults.fail("llm:a", first=2, after=1.5, error=TimeoutError("read timed out"))
     ok.faults.fail('llm:a', after=1.5, first=2, error=TimeoutError('read timed out'))
     """
-    if not (is_number(after) and 0 <= after < float("inf")):
+    if not (is_number(after) and after >= 0):
         raise DefinitionError(f"faults.fail(after={after!r}): seconds, 0 or more")
     raises = "" if error is ConnectionError else _as_code(error)
     return Fault("fail", target, Trigger(rate, first, nth), _raiser(error), float(after), raises=raises)
@@ -149,8 +150,7 @@ def slow(
     >>> ok.faults.slow("llm:a", factor=4, rate=0.1)
     ok.faults.slow('llm:a', factor=4, rate=0.1)
     """
-    numbers = is_number(factor) and is_number(add)
-    if not (numbers and 1 <= factor < float("inf") and 0 <= add < float("inf")):
+    if not (is_number(factor) and is_number(add) and factor >= 1 and add >= 0):
         raise DefinitionError(f"faults.slow(factor={factor!r}, add={add!r}): factor >= 1, add >= 0 seconds")
     if factor == 1.0 and add == 0.0:
         raise DefinitionError("faults.slow: say how slow, factor=4 or add=2.5 (seconds)")

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from orchkit.clock.kernel import micro
 from orchkit.errors import DefinitionError
 from orchkit.model.protocols import Dice, Strike
+from orchkit.model.text import is_number, shown
 
 __all__ = ["Fault", "Faults", "Trigger"]
 
@@ -56,17 +57,7 @@ class Trigger:
 
     def __str__(self) -> str:
         parts = ((name, getattr(self, name)) for name in ("rate", "first", "nth"))
-        return "".join(f", {name}={_shown(value)}" for name, value in parts if value is not None)
-
-
-def is_number(x: object) -> bool:
-    """Say whether it is an int or a float, and no bool."""
-    return isinstance(x, (int, float)) and not isinstance(x, bool)
-
-
-def _shown(x: float) -> str:
-    # Exactly: a plan's text is what people paste, and what the digest of an experiment's plan is made of.
-    return str(int(x)) if x == int(x) and abs(x) < 1e15 else repr(float(x))
+        return "".join(f", {name}={shown(value)}" for name, value in parts if value is not None)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -117,8 +108,8 @@ class Fault:
 
     def __repr__(self) -> str:
         if self.kind == "crash":
-            return f"ok.faults.crash(after={_shown(self.after)})"
-        extra = "".join(f", {name}={_shown(value)}" for name, value, none in self._severities() if value != none)
+            return f"ok.faults.crash(after={shown(self.after)})"
+        extra = "".join(f", {name}={shown(value)}" for name, value, none in self._severities() if value != none)
         raises = f", error={self.raises}" if self.raises else ""
         return f"ok.faults.{self.kind}({self.target!r}{extra}{self.trigger}{raises})"
 

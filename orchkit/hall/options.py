@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from orchkit.errors import DefinitionError
 from orchkit.faults import Faults
+from orchkit.hall import arguments
+from orchkit.hall.arguments import Checker
 from orchkit.model.policies import Fallback, Only, Policy, Retry, Timeout
-from orchkit.model.steps import Node, Ref
+from orchkit.model.steps import Node
 
-__all__ = ["checked_faults", "name_of", "names_of", "node_from", "restacked"]
+__all__ = ["checked_faults", "node_from", "restacked"]
 
-_KNOWN = frozenset({"effect", "on_error", "after", "provider", "tags", "version", "over", "limit", "targets"})
+_CHECKS: Final[dict[str, Checker]] = {
+    "effect": arguments.flag,
+    "on_error": arguments.choice(("fail", "skip")),
+    "after": arguments.nodes,
+    "provider": arguments.label,
+    "tags": arguments.tags,
+    "version": arguments.label,
+}
 _KINDS = (Retry, Timeout, Fallback)
 # Outermost first, as the pipeline goes.
 _ORDER = ("fallback", "retry", "timeout")
@@ -24,37 +34,23 @@ def checked_faults(faults: Faults | None) -> Faults | None:
     raise DefinitionError(f"faults={faults!r}: give an ok.Faults(...)")
 
 
-def name_of(source: Any) -> str:
-    """Give the node's name that a user means by its function, its name, or a ref."""
-    if isinstance(source, str):
-        return source
-    if isinstance(source, Ref):
-        return source.name
-    name = getattr(source, "__name__", None)
-    if not name:
-        raise DefinitionError(f"{source!r} names no node: give a step's function or its name")
-    return str(name)
+def node_from(kind: Any, fn: Any, options: Mapping[str, Any], own: Mapping[str, Any]) -> Node:
+    """Make a node of a decorated function, the options that all kinds have, and what its kind has of its own.
 
-
-def names_of(sources: Any) -> tuple[str, ...]:
-    """Give the names of one node or of several."""
-    if isinstance(sources, str) or callable(sources):
-        return (name_of(sources),)
-    return tuple(name_of(source) for source in sources)
-
-
-def node_from(kind: Any, fn: Any, options: dict[str, Any]) -> Node:
-    """Make a node of a decorated function and its options."""
+    Raises
+    ------
+    DefinitionError
+        For an option that is not there, or a value that makes no sense.
+    """
+    where = f"@wf.{kind} of {fn.__name__!r}"
     options = dict(options)
     policies = _policies(options.pop("retry", None), options.pop("timeout", None), options.pop("fallback", None))
-    unknown = sorted(options.keys() - _KNOWN)
+    unknown = sorted(options.keys() - _CHECKS.keys())
     if unknown:
-        raise DefinitionError(f"@wf.{kind} of {fn.__name__!r}: no option {unknown[0]!r}")
-    if options.get("on_error", "fail") not in ("fail", "skip"):
-        raise DefinitionError(f"{fn.__name__!r}: on_error={options['on_error']!r}; use 'fail' or 'skip'")
-    options["after"] = names_of(options.get("after", ()))
-    options["tags"] = tuple(options.get("tags", ()))
-    return Node(fn.__name__, kind, fn, policies=policies, **options)
+        there = ", ".join(["retry", "timeout", "fallback", *_CHECKS, *own])
+        raise DefinitionError(f"{where}: no option {unknown[0]!r}; there are: {there}")
+    checked = {name: _CHECKS[name](where, name, value) for name, value in options.items()}
+    return Node(fn.__name__, kind, fn, policies=policies, **own, **checked)
 
 
 def _policies(retry: Any, timeout: Any, fallback: Any) -> tuple[Policy, ...]:

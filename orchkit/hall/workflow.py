@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from orchkit.engine.program import Program
 from orchkit.errors import DefinitionError
 from orchkit.faults import Faults
+from orchkit.hall import arguments
 from orchkit.hall.drawing import show
-from orchkit.hall.options import checked_faults, name_of, names_of, node_from, restacked
+from orchkit.hall.options import checked_faults, node_from, restacked
 from orchkit.hall.run import Run
 from orchkit.hall.store import Store, store_for
 from orchkit.model.build import build_graph
@@ -30,7 +32,9 @@ __all__ = ["Workflow"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 OnError = Literal["fail", "skip"]
+_durability = arguments.choice(live.DURABILITY)
 _UNSET: Any = object()
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Workflow:
@@ -49,7 +53,7 @@ class Workflow:
     Raises
     ------
     DefinitionError
-        If the name is empty.
+        If the name is empty, or `output` is no name.
 
     Examples
     --------
@@ -67,7 +71,7 @@ class Workflow:
             raise DefinitionError(f"Workflow({name!r}): give it a name; its runs are recorded under it")
         self.name = name
         self._input = object if input is _UNSET else input
-        self._output = output
+        self._output = arguments.label(f"Workflow({name!r})", "output", output)
         self._nodes: dict[str, Node] = {}
         self._graph: Graph | None = None
 
@@ -146,11 +150,14 @@ class Workflow:
         -------
         callable
             A decorator.
+
+        Raises
+        ------
+        DefinitionError
+            For options that make no sense.
         """
-        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-            raise DefinitionError(f"map(limit={limit!r}): how many items run at once, from 1; None for all")
-        options |= {"over": name_of(over), "limit": limit}
-        return lambda fn: self._decorate("map", fn, options)
+        own = {"over": arguments.name_of("map", "over", over), "limit": arguments.count("map", "limit", limit)}
+        return lambda fn: self._decorate("map", fn, options, own)
 
     def route(self, *, to: Iterable[Any], **options: Any) -> Callable[[F], F]:
         """Add a step that picks what runs next; it returns the name of one of its targets, or a list of them.
@@ -166,11 +173,16 @@ class Workflow:
         -------
         callable
             A decorator.
+
+        Raises
+        ------
+        DefinitionError
+            For options that make no sense.
         """
         if isinstance(to, str):
             raise DefinitionError(f"route(to={to!r}): give a list of targets, to=[{to!r}]")
-        options |= {"targets": tuple(name_of(target) for target in to)}
-        return lambda fn: self._decorate("route", fn, options)
+        own = {"targets": arguments.nodes("route", "to", to)}
+        return lambda fn: self._decorate("route", fn, options, own)
 
     def approval(
         self,
@@ -178,7 +190,7 @@ class Workflow:
         *,
         answer: Any = bool,
         show: Any = None,
-        prefill: Mapping[str, str] | None = None,
+        prefill: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         after: Any = (),
         tags: Iterable[str] = (),
@@ -193,36 +205,44 @@ class Workflow:
             What an answer must be: a pydantic model, or a plain type.
         show : str or callable, optional
             The node whose value is to be judged.
-        prefill : mapping of str to str, optional
+        prefill : mapping of str to str or callable, optional
             Fields of the answer and the nodes whose values they start from.
-        timeout : float, seconds, > 0, optional
-            Without an answer in time the value is None.
-        after, tags
-            As in `step`.
+        timeout : float, seconds, > 0, <= 1e9, optional
+            How long the question stays open, from when it is asked. Without an answer in time the value is None.
+        after : str, callable, or several, optional
+            Nodes that must have settled before it is asked.
+        tags : iterable of str
+            Words to find it by.
+
+        Raises
+        ------
+        DefinitionError
+            For arguments that make no sense. Whether the nodes are there is checked with the graph.
         """
-        if timeout is not None and not 0 < timeout < float("inf"):
-            raise DefinitionError(f"approval({name!r}, timeout={timeout!r}): seconds above 0, or None to wait for ever")
+        if not isinstance(name, str):
+            raise DefinitionError(f"approval({name!r}): give it a name; steps get the answer by it")
+        where = f"approval({name!r})"
         self._add(
             Node(
                 name,
                 "approval",
                 answer=answer,
-                show=None if show is None else name_of(show),
-                prefill=tuple((prefill or {}).items()),
-                timeout=timeout,
-                after=names_of(after),
-                tags=tuple(tags),
+                show=None if show is None else arguments.name_of(where, "show", show),
+                prefill=arguments.fields(where, "prefill", prefill),
+                timeout=arguments.seconds(where, "timeout", timeout),
+                after=arguments.nodes(where, "after", after),
+                tags=arguments.tags(where, "tags", tags),
             )
         )
 
-    def _decorate(self, kind: Any, fn: Any, options: dict[str, Any]) -> Any:
+    def _decorate(self, kind: Any, fn: Any, options: Mapping[str, Any], own: Mapping[str, Any] = _NOTHING) -> Any:
         if fn is None:
-            return lambda later: self._decorate(kind, later, options)
+            return lambda later: self._decorate(kind, later, options, own)
         if not callable(fn) or not getattr(fn, "__name__", ""):
             raise DefinitionError(f"@wf.{kind}: {fn!r} is not a function")
         if fn.__name__ == "<lambda>":
             raise DefinitionError(f"@wf.{kind}: a lambda has no name to resume by; write it with def")
-        self._add(node_from(kind, fn, options))
+        self._add(node_from(kind, fn, options, own))
         return fn
 
     def _add(self, node: Node) -> None:
@@ -266,7 +286,22 @@ class Workflow:
         return variant
 
     def policies(self, name: str) -> tuple[Policy, ...]:
-        """Give a node's policies, outermost first."""
+        """Give a node's policies, outermost first.
+
+        Parameters
+        ----------
+        name : str
+            The node's.
+
+        Returns
+        -------
+        tuple of Policy
+
+        Raises
+        ------
+        DefinitionError
+            If there is no such node.
+        """
         if name not in self._nodes:
             raise DefinitionError(f"policies({name!r}): no such node; there are {', '.join(self._nodes)}")
         return self._nodes[name].policies
@@ -364,10 +399,11 @@ class Workflow:
         GraphError
             If the workflow cannot run.
         DefinitionError
-            If the input does not fit.
+            If the input does not fit, or another argument makes no sense.
         StoreError
             If the store cannot take the run; nothing has run then.
         """
+        _durability("start", "durability", durability)
         program = Program(self.checked(), None, checked_faults(faults))
         simulation.refuse_misses(program)
         value = simulation.dump_input(program, input)
@@ -406,11 +442,13 @@ class Workflow:
         ------
         SimulationError
             If something real could happen by accident, before anything runs.
+        DefinitionError
+            If the input does not fit, or another argument makes no sense.
         """
         if not isinstance(world, World):
             raise DefinitionError(f"simulate(world={world!r}): give an ok.World(...)")
-        if durability not in live.DURABILITY:
-            raise DefinitionError(f"durability={durability!r}: use one of {', '.join(live.DURABILITY)}")
+        _durability("simulate", "durability", durability)
+        seed = arguments.seed("simulate", "seed", seed)
         program = simulation.prepare(self.checked(), world, checked_faults(faults))
         simulation.refuse_misses(program)
         value = simulation.dump_input(program, input)

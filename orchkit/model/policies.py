@@ -7,8 +7,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from orchkit.errors import DefinitionError, ModelError, OrchkitError
+from orchkit.model.text import is_number, shown
 
-__all__ = ["LONGEST", "Backoff", "Fallback", "Only", "Policy", "Retry", "Timeout", "backoff", "only", "transient"]
+__all__ = [
+    "LONGEST",
+    "Backoff",
+    "Fallback",
+    "Only",
+    "Policy",
+    "Retry",
+    "Timeout",
+    "backoff",
+    "is_bound",
+    "only",
+    "transient",
+]
 
 LONGEST = 1e9
 """Seconds, about 32 years: no bound and no wait is longer, so that every time fits the log's 64 bits."""
@@ -50,8 +63,9 @@ def transient(error: BaseException) -> bool:
     return not (status is not None and 400 <= status < 500 and status not in _RETRIABLE_4XX)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def is_bound(seconds: Any) -> bool:
+    """Say whether something can be bounded by it: a number of seconds above 0, and at most `LONGEST`."""
+    return is_number(seconds) and 0 < seconds <= LONGEST
 
 
 def status_of(error: BaseException) -> int | None:
@@ -74,7 +88,7 @@ class Backoff:
     jitter: Literal["full", "equal", "sdk"] | None
 
     def __repr__(self) -> str:
-        numbers = ", ".join(f"{name}={_number(getattr(self, name))}" for name in ("base", "factor", "cap"))
+        numbers = ", ".join(f"{name}={shown(getattr(self, name))}" for name in ("base", "factor", "cap"))
         return f"backoff({numbers}, jitter={self.jitter!r})"
 
     def seconds(self, k: int, u: float) -> float:
@@ -136,7 +150,7 @@ def backoff(
     >>> backoff(base=0.5, jitter=None).seconds(3, u=0.9)
     2.0
     """
-    numbers = all(map(_is_number, (base, factor, cap)))
+    numbers = all(map(is_number, (base, factor, cap)))
     if not (numbers and base >= 0 and factor >= 1 and 0 <= cap <= LONGEST):
         raise DefinitionError(
             f"backoff(base={base!r}, factor={factor!r}, cap={cap!r}): seconds, base and cap >= 0, factor >= 1"
@@ -227,11 +241,11 @@ class Timeout:
     kind: ClassVar[str] = "timeout"
 
     def __post_init__(self) -> None:
-        if not _is_number(self.seconds) or not 0 < self.seconds <= LONGEST:
+        if not is_bound(self.seconds):
             raise DefinitionError(f"Timeout({self.seconds!r}): use seconds above 0, or leave it out for no bound")
 
     def __repr__(self) -> str:
-        return f"Timeout({_number(self.seconds)})"
+        return f"Timeout({shown(self.seconds)})"
 
 
 class Fallback:
@@ -274,11 +288,6 @@ class Fallback:
 
     def __hash__(self) -> int:
         return hash((repr(self), self.correct))
-
-
-def _number(value: float) -> str:
-    # Exact, because the digest of an experiment's plan is made of these texts; short, because people read them.
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
 
 
 def _names(on: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from orchkit.clock.dice import base_of
-from orchkit.clock.ids import fresh_run_id, wall_micro
+from orchkit.clock.ids import fresh_run_id
 from orchkit.clock.live import EngineThread, engine_thread
 from orchkit.engine.approval import Answer
 from orchkit.engine.execution import Execution
@@ -47,7 +48,8 @@ _NUMBERS = count(1)
 
 def live_run(run_id: str) -> LiveRun | None:
     """Give the run of that id if this process is executing it."""
-    return _LIVE.get(run_id)
+    run = _LIVE.get(run_id)
+    return None if run is None or run._engine.pid != os.getpid() else run
 
 
 class LiveRun:
@@ -110,6 +112,7 @@ class LiveRun:
         """Record that it is resumed, rebuild what was open, and go."""
         execution = self._execution
         self._engine.host.stamp()
+        execution.rebase()
         try:
             execution.record(Event(execution.t(), "resumed"))
             execution.redrive()
@@ -141,28 +144,42 @@ class LiveRun:
                 future.set_result(None)
 
     def _ended(self, error: BaseException | None) -> None:
-        # From the writer's thread when the end is durable, or from the engine's when it broke.
-        execution = self._execution
+        # From the writer's thread when the end is durable, or from the engine's when it broke. Types of users are
+        # not rebuilt on the writer's: it would keep every other run waiting.
+        if self._engine.on_it() or self._engine.loop.is_closed():
+            self._finish(error)
+        else:
+            self._engine.loop.call_soon_threadsafe(self._finish, error)
+
+    def _finish(self, error: BaseException | None) -> None:
         _LIVE.pop(self.head.run_id, None)
         with self._lock:
             if self._outcome.done():
                 return
-            error = error or execution.error
-            if error is None and execution.state.status not in ("completed", "degraded"):
-                error = run_error(self.head.run_id, execution.events)
-                key = failing_key(self._program, execution.events)
-                error.__cause__ = execution.causes.get(key) if key is not None else None
-            elif error is not None and not isinstance(error, RunError):
-                error = _stopped(self.head.run_id, error)
-            if error is not None:
-                self._outcome.set_exception(error)
-            else:
+            error = error or self._execution.error or self._failure()
+            if error is None:
                 try:
-                    self._outcome.set_result(typed_result(self._program, execution.state))
+                    self._outcome.set_result(typed_result(self._program, self._execution.state))
                 except Exception as misfit:
                     self._outcome.set_exception(misfit)
-        if not self._engine.loop.is_closed():  # it is at the exit of Python, when nobody waits any more
-            self._engine.loop.call_soon_threadsafe(self._tell_settled)
+            else:
+                self._outcome.set_exception(error if isinstance(error, RunError) else _stopped(self.head.run_id, error))
+        self._tell_settled()
+
+    def _failure(self) -> BaseException | None:
+        execution = self._execution
+        if execution.state.status in ("completed", "degraded"):
+            return None
+        error = run_error(self.head.run_id, execution.events)
+        key = failing_key(self._program, execution.events)
+        error.__cause__ = execution.causes.get(key) if key is not None else None
+        return error
+
+    def let_go(self, why: str) -> None:
+        """Drop it without another record, on the engine's thread; its log is what is left."""
+        self._execution.abort(
+            RunSuspended(f"run {self.head.run_id!r} stopped: {why}; go on with store.resume", run_id=self.head.run_id)
+        )
 
     # From anywhere
 
@@ -191,6 +208,7 @@ class LiveRun:
         return self._outcome
 
     def _refuse_inside(self) -> None:
+        self._refuse_forked()
         if _INSIDE.get() == self.head.run_id and not self._outcome.done():
             raise RunError(
                 f"a step of run {self.head.run_id!r} waits for its own run, which waits for the step",
@@ -231,6 +249,7 @@ class LiveRun:
         AnswerLate
             If another answer or the deadline came first.
         """
+        self._refuse_forked()
         if self._engine.on_it():
             raise RunError("run.answer was called on the engine's own thread, which it would block; await it elsewhere")
         told: Future[None] = Future()
@@ -279,28 +298,35 @@ class LiveRun:
         self._engine.host.deliver(inst, inst.token, answer)
 
     def cancel(self, *, by: str = "", why: str = "") -> None:
-        """End it; what is recorded stays."""
+        """End it; returns when that is durable, and what is recorded stays."""
         by, why = _checked_text("by", by, self.head.run_id), _checked_text("why", why, self.head.run_id)
 
-        def stop() -> None:
-            self._engine.host.stamp()
-            self._execution.cancel(by, why)
-
-        self._engine.call(stop)
+        self._act(lambda: self._execution.cancel(by, why))
 
     def suspend(self, *, by: str = "", why: str = "") -> None:
         """Stop it for now; returns when that is durable, and `resume` goes on with it."""
         by, why = _checked_text("by", by, self.head.run_id), _checked_text("why", why, self.head.run_id)
+        self._act(lambda: self._execution.suspend(by, why))
+
+    def _act(self, action: Callable[[], None]) -> None:
+        self._refuse_forked()
         told: Future[None] = Future()
 
-        def stop() -> None:
+        def act() -> None:
             self._engine.host.stamp()
-            self._execution.suspend(by, why)
+            action()
             self._execution.journal.when_durable(lambda error: _tell(told, error))
 
-        self._engine.call(stop)
+        self._engine.call(act)
         if not self._engine.on_it():
             told.result()
+
+    def _refuse_forked(self) -> None:
+        if os.getpid() != self._engine.pid:
+            raise RunError(
+                f"run {self.head.run_id!r} is executed by the process that this one was forked from; act on it there",
+                run_id=self.head.run_id,
+            )
 
 
 class _Waited(Future[Any]):
@@ -363,7 +389,7 @@ def start(program: Program, value: Any, *, store: RunStore, durability: str, dep
     head = Head(
         fresh_run_id(),
         program.graph.name,
-        started=wall_micro(),
+        started=engine_thread().host.time(),
         durability=durability,
         fingerprints=fingerprints(program.graph),
     )
@@ -424,12 +450,23 @@ def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
     admitted: Future[None] = Future()
     _LIVE[run.head.run_id] = run
     engine = engine_thread()
+    if _let_all_go not in engine.at_close:
+        engine.at_close.append(_let_all_go)
     try:
         if engine.on_it():
-            begin(admitted)
+            begin(admitted)  # waiting here would block the engine that has to be waited for
         else:
             engine.submit(lambda: begin(admitted)).result()
             admitted.result()
+    except KeyboardInterrupt:
+        # Nobody will hold its handle, so it must not go on spending; and it is still executed until it is stopped.
+        run.suspend(why="interrupted")
+        raise
     except BaseException:
         _LIVE.pop(run.head.run_id, None)
         raise
+
+
+def _let_all_go() -> None:
+    for run in list(_LIVE.values()):
+        run.let_go("Python has ended")

@@ -18,6 +18,7 @@ from statistics import NormalDist
 
 from orchkit.clock.dice import unit
 from orchkit.errors import DefinitionError
+from orchkit.model.text import is_number, shown
 
 __all__ = ["Dist", "constant", "empirical", "exponential", "gamma", "lognormal", "mixture", "of", "weibull"]
 
@@ -59,17 +60,6 @@ def _check(text: str, ok: bool, rule: str) -> None:
         raise DefinitionError(f"ok.dist.{text}: {rule}")
 
 
-def _is_number(x: object) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool) and isfinite(x)
-
-
-def shown(x: object) -> str:
-    """Write a number shortly and exactly: the digest of an experiment's plan is made of a world's text."""
-    if isinstance(x, float) and isfinite(x):
-        return str(int(x)) if x == int(x) and abs(x) < 1e15 else repr(float(x))
-    return repr(x)
-
-
 def _made(text: str, quantile: Callable[[float], float]) -> Dist:
     # A wide tail may reach beyond what a log can hold with a chance of 1e-10, and must not break that one trial.
     def capped(u: float) -> float:
@@ -106,7 +96,7 @@ def constant(seconds: float) -> Dist:
     2.5
     """
     text = f"constant({shown(seconds)})"
-    _check(text, _is_number(seconds) and seconds >= 0, "seconds must be 0 or more and finite")
+    _check(text, is_number(seconds) and seconds >= 0, "seconds must be 0 or more and finite")
     return _made(text, lambda u: seconds)
 
 
@@ -137,7 +127,7 @@ def exponential(mean: float) -> Dist:
     6.931
     """
     text = f"exponential(mean={shown(mean)})"
-    _check(text, _is_number(mean) and mean > 0, "mean must be above 0 and finite")
+    _check(text, is_number(mean) and mean > 0, "mean must be above 0 and finite")
     return _made(text, lambda u: -mean * log1p(-u))
 
 
@@ -175,12 +165,12 @@ def lognormal(p50: float, p99: float | None = None, *, sigma: float | None = Non
     spread = f"sigma={shown(sigma)}" if p99 is None else f"p99={shown(p99)}"
     text = f"lognormal(p50={shown(p50)}, {spread})"
     _check(text, (p99 is None) != (sigma is None), "give either p99 or sigma")
-    _check(text, _is_number(p50) and p50 > 0, "p50 must be above 0 and finite")
+    _check(text, is_number(p50) and p50 > 0, "p50 must be above 0 and finite")
     if p99 is not None:
-        _check(text, _is_number(p99) and p50 <= p99, "p99 must be at least p50, and finite")
+        _check(text, is_number(p99) and p50 <= p99, "p99 must be at least p50, and finite")
         width = log(p99 / p50) / _Z99
     else:
-        _check(text, _is_number(sigma) and sigma is not None and sigma >= 0, "sigma must be 0 or more and finite")
+        _check(text, is_number(sigma) and sigma is not None and sigma >= 0, "sigma must be 0 or more and finite")
         assert sigma is not None
         width = sigma
     return _made(text, lambda u: p50 * exp(width * _NORMAL.inv_cdf(u)))
@@ -262,7 +252,7 @@ def weibull(shape: float, scale: float) -> Dist:
 
 
 def _check_shape_and_scale(text: str, shape: float, scale: float) -> None:
-    fine = _is_number(shape) and _is_number(scale) and shape > 0 and scale > 0
+    fine = is_number(shape) and is_number(scale) and shape > 0 and scale > 0
     _check(text, fine, "shape and scale must be above 0 and finite")
 
 
@@ -356,7 +346,7 @@ def mixture(*parts: tuple[float, float | Dist]) -> Dist:
 
 
 def _part(part: object) -> tuple[float, Dist]:
-    if isinstance(part, tuple) and len(part) == 2 and _is_number(part[0]) and part[0] > 0:
+    if isinstance(part, tuple) and len(part) == 2 and is_number(part[0]) and part[0] > 0:
         return part[0], of(part[1])
     raise DefinitionError(f"ok.dist.mixture: {part!r} is no (weight, dist) pair with a weight above 0")
 

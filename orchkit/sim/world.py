@@ -20,7 +20,8 @@ from orchkit.model.policies import Fallback, option_name
 from orchkit.model.protocols import Dice, Draw
 from orchkit.model.state import FALLBACK
 from orchkit.model.steps import Node
-from orchkit.sim.dist import Dist, of, shown
+from orchkit.model.text import shown
+from orchkit.sim.dist import Dist, of
 
 __all__ = ["Fake", "Person", "World", "fake", "person", "real", "skip_effect"]
 

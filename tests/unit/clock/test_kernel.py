@@ -8,6 +8,7 @@ import pytest
 
 from orchkit.clock.bare import BareHost
 from orchkit.clock.kernel import (
+    BODY,
     OUTCOME,
     SIGNAL,
     TIMER,
@@ -141,3 +142,24 @@ def test_next_due_drops_what_is_stale() -> None:
     assert kernel.next_due() == 9
     kernel.cancel(other)
     assert kernel.next_due() is None
+
+
+def test_stale_entries_do_not_pile_up() -> None:
+    """Long timeouts of short calls once kept every ended run in the heap until they were due."""
+    kernel = Kernel()
+    waiting = Recorder(1, [])
+    kernel.start(waiting, wait_once())
+    kernel.arm(waiting, 10**12, TIMER, "in time")
+    for key in range(2, 5_000):
+        fibre = Recorder(key, [])
+        kernel.start(fibre, wait_once())
+        kernel.arm(fibre, 3_600_000_000, TIMER)
+        kernel.arm(fibre, 1, OUTCOME)
+        kernel.fire()
+    assert len(kernel.heap) < 600
+    BareHost(kernel).run()
+    assert waiting.said == [(1, "in time")]
+
+
+def test_a_body_goes_on_before_the_kernel_looks_at_what_is_due() -> None:
+    assert BODY < OUTCOME

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from orchkit.clock.kernel import OUTCOME, TIMER, Fibre, suspend
-from orchkit.clock.live import LiveHost
+from orchkit.clock.kernel import TIMER, Fibre, suspend
+from orchkit.clock.live import LiveHost, _wall_clock
 
 
 class Attempt(Fibre):
@@ -181,5 +181,19 @@ def test_errors_of_threads_reach_the_body(error: BaseException) -> None:
     on_a_loop(scene)
 
 
-def test_outcome_rank_is_smallest() -> None:
-    assert OUTCOME < TIMER
+def test_the_engines_clock_follows_a_machine_that_slept_and_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    second = 1_000_000_000
+    wall, mono = [1_000 * second], [5 * second]
+    monkeypatch.setattr("orchkit.clock.live.time.time_ns", lambda: wall[0])
+    monkeypatch.setattr("orchkit.clock.live.time.monotonic_ns", lambda: mono[0])
+    clock = _wall_clock()
+    assert clock() == 1_000_000_000
+    mono[0] += 2 * second
+    wall[0] += 2 * second + 3_000_000  # slewed by the network's time
+    assert clock() == 1_002_000_000
+    mono[0] += second
+    wall[0] += 8 * 3600 * second  # the lid was shut: the monotonic clock stood still
+    assert clock() == wall[0] // 1000
+    wall[0] -= 3600 * second  # somebody set the wall back
+    mono[0] += second
+    assert clock() == (1_002 + 8 * 3600 + 1) * 1_000_000 + 3_000

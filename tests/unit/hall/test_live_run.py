@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,11 @@ import pytest
 from pydantic import BaseModel
 
 import orchkit as ok
+from orchkit.clock.ids import wall_micro
+from orchkit.clock.live import engine_thread
+from orchkit.model.events import Event
 from orchkit.model.records import Head
+from orchkit.runs.fingerprint import fingerprints
 
 
 class Decision(BaseModel):
@@ -411,8 +417,6 @@ def test_comments_and_moved_lines_are_no_change(store: ok.Store) -> None:
         # lines
         return input + 1
 
-    from orchkit.runs.fingerprint import fingerprints
-
     assert fingerprints(wf.checked()) == fingerprints(other.checked())
 
 
@@ -556,3 +560,143 @@ def test_a_key_that_is_pressed_in_a_simulated_body_reaches_whoever_simulates() -
 
     with pytest.raises(KeyboardInterrupt):
         wf.simulate("x", world=ok.World())
+
+
+# What a hard look from outside has found
+
+
+LEFT_BY_EXIT = """
+import sys, threading
+import orchkit as ok
+
+started = threading.Event()
+wf = ok.Workflow("left", input=str)
+
+@wf.step(retry=ok.Retry(2), fallback="canned")
+async def slow(input: str, ctx: ok.Context) -> str:
+    if len(sys.argv) > 2:
+        return "in time"
+    started.set()
+    await ctx.sleep(3600)
+    return "late"
+
+@wf.step(effect=True)
+def send(slow: str) -> str:
+    with open(sys.argv[1] + ".sent", "a") as sent:
+        sent.write(slow)
+    return slow
+
+if len(sys.argv) > 2:
+    print(ok.open(sys.argv[1]).resume(sys.argv[2], wf).result(30))
+else:
+    run = wf.start("x", store=sys.argv[1])
+    assert started.wait(30)
+    print(run.id)
+"""
+
+
+def test_leaving_python_records_nothing_and_fires_nothing(tmp_path: Path) -> None:
+    """Bodies that are cancelled at the exit once counted as failed: a fallback was delivered, and the effect acted."""
+    script, path = tmp_path / "left.py", str(tmp_path / "lab.duckdb")
+    script.write_text(LEFT_BY_EXIT)
+
+    def python(*args: str) -> str:
+        done = subprocess.run([sys.executable, str(script), *args], capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        return done.stdout.strip()
+
+    run_id = python(path)
+    with ok.open(path) as store:
+        assert store.events(run_id).kind.tolist() == ["run_started", "started"]
+    assert not Path(path + ".sent").exists()
+    assert python(path, run_id) == "in time"
+    assert Path(path + ".sent").read_text() == "in time"
+
+
+def committed(store: ok.Store) -> list[str]:
+    rows = store._kept._connection.cursor().execute("select kind from event order by seq").fetchall()
+    return [kind for (kind,) in rows]
+
+
+@pytest.mark.parametrize("act", ["cancel", "suspend"])
+def test_stopping_a_run_is_durable_before_it_returns(store: ok.Store, act: str) -> None:
+    run = asking().start("Dana", store=store).wait_settled(30)
+    getattr(run, act)(by="lee")
+    assert ("cancelled" if act == "cancel" else "suspended") in committed(store)
+
+
+def test_resuming_a_log_from_a_clock_that_is_ahead_delays_nobody(store: ok.Store) -> None:
+    head = Head("ahead", "asking", started=wall_micro() + 3_600_000_000, fingerprints=fingerprints(asking().checked()))
+    journal = store._kept.admit(head)
+    journal.append(Event(0, "run_started", body={"input": "Dana"}))
+    resumed = store.resume("ahead", asking()).wait_settled(30)
+    engine = engine_thread()
+    assert engine.call(lambda: engine.host.kernel.now) <= engine.host.time()
+    resumed.answer("review", Decision(approve=True))
+    assert resumed.result(timeout=30) == "Dear Dana: sent"
+
+
+def test_after_a_resume_too_an_effect_waits_until_its_start_is_durable(store: ok.Store) -> None:
+    wf = ok.Workflow("spared", input=str)
+    seen: list[list[str]] = []
+
+    def spare(input: str) -> str:
+        seen.append(committed(store))
+        return "spare"
+
+    @wf.step(effect=True, fallback=spare)
+    async def send(input: str) -> str:
+        raise ConnectionError("no")
+
+    run = wf.start("x", store=store, faults=ok.Faults(ok.faults.crash(after=3)))
+    with pytest.raises(ok.RunCrashed):
+        run.result(timeout=30)
+    assert store.resume(run.id, wf).result(timeout=30) == "spare"
+    assert seen == [["run_started", "started", "failed", "resumed", "started"]]
+
+
+def test_awaiting_asyncio_in_virtual_time_is_refused_by_name() -> None:
+    wf = ok.Workflow("foreign", input=str)
+
+    @wf.step(retry=ok.Retry(3), fallback="canned")
+    async def nap(input: str) -> str:
+        await asyncio.sleep(1)
+        return "woken"
+
+    async def under_a_loop() -> None:
+        wf.simulate("x", world=ok.World())
+
+    for simulate in (lambda: wf.simulate("x", world=ok.World()), lambda: asyncio.run(under_a_loop())):
+        with pytest.raises(ok.SimulationError, match=r"step 'nap' .*World\(nap=ok\.fake"):
+            simulate()
+
+
+def test_a_broad_except_does_not_hide_an_escape_from_virtual_time() -> None:
+    wf = ok.Workflow("greedy", input=str)
+
+    @wf.step
+    async def nap(input: str) -> str:
+        try:
+            await asyncio.sleep(1)
+        except Exception:
+            return "hidden"
+        return "woken"
+
+    async def under_a_loop() -> None:
+        wf.simulate("x", world=ok.World())
+
+    with pytest.raises(ok.SimulationError, match="step 'nap'"):
+        asyncio.run(under_a_loop())
+
+
+def test_a_plain_step_that_is_given_up_says_that_its_thread_runs_on() -> None:
+    release, wf = threading.Event(), ok.Workflow("threads", input=str)
+
+    @wf.step(timeout=0.02)
+    def slow(input: str) -> str:
+        release.wait()
+        return "late"
+
+    with pytest.raises(ok.RunError, match="its thread runs on and its result is dropped"):
+        wf.start("x", durability="memory").result(timeout=30)
+    release.set()

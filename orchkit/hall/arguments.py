@@ -1,0 +1,102 @@
+"""Arguments: a checker for each kind, which gives the value or says what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import index
+from reprlib import repr as brief
+from typing import Any
+
+from orchkit.errors import DefinitionError
+from orchkit.model.policies import is_bound
+from orchkit.model.steps import Ref
+
+__all__ = ["Checker", "choice", "count", "fields", "flag", "label", "name_of", "nodes", "seconds", "seed", "tags"]
+
+Checker = Callable[[str, str, Any], Any]
+"""Of where an argument is given, its name and its value."""
+
+
+def _refusal(where: str, name: str, value: Any, mend: str) -> DefinitionError:
+    return DefinitionError(f"{where}: {name}={brief(value)}; {mend}")
+
+
+def label(where: str, name: str, value: Any) -> str | None:
+    """Take a text that is not empty, or None."""
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
+    raise _refusal(where, name, value, f"give a text, such as {name}='a', or leave it out")
+
+
+def flag(where: str, name: str, value: Any) -> bool:
+    """Take True or False, and nothing that merely counts as one: "no" would count as True."""
+    if isinstance(value, bool):
+        return value
+    raise _refusal(where, name, value, "give True or False")
+
+
+def count(where: str, name: str, value: Any) -> int | None:
+    """Take a whole number from 1, or None."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise _refusal(where, name, value, "give how many, a whole number from 1, or None for all")
+
+
+def seconds(where: str, name: str, value: Any) -> float | None:
+    """Take seconds that a wait can be bounded by, or None."""
+    if value is None or is_bound(value):
+        return value
+    raise _refusal(where, name, value, "give seconds above 0, at most 1e9, or None to wait for ever")
+
+
+def seed(where: str, name: str, value: Any) -> int:
+    """Take an integer of any kind, such as one of numpy's."""
+    if not isinstance(value, bool) and hasattr(value, "__index__"):
+        return index(value)
+    raise _refusal(where, name, value, f"give an integer, such as {name}=1")
+
+
+def choice(options: Sequence[str]) -> Checker:
+    """Make a checker that takes one of several words."""
+
+    def check(where: str, name: str, value: Any) -> str:
+        if isinstance(value, str) and value in options:
+            return value
+        raise _refusal(where, name, value, f"use one of {', '.join(map(repr, options))}")
+
+    return check
+
+
+def tags(where: str, name: str, value: Any) -> tuple[str, ...]:
+    """Take several texts; one alone would fall apart into its letters."""
+    if isinstance(value, str):
+        raise _refusal(where, name, value, f"give a list, {name}=[{value!r}]")
+    found = tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(isinstance(tag, str) and tag for tag in found):
+        raise _refusal(where, name, value, f"give a list of texts, such as {name}=['llm']")
+    return found
+
+
+def name_of(where: str, name: str, value: Any) -> str:
+    """Give the node's name that a user means by its function, its name, or a ref."""
+    found = value.name if isinstance(value, Ref) else value
+    found = found if isinstance(found, str) else getattr(found, "__name__", None)
+    if isinstance(found, str) and found:
+        return found
+    raise _refusal(where, name, value, f"{brief(value)} names no node: give a step's function or its name")
+
+
+def nodes(where: str, name: str, value: Any) -> tuple[str, ...]:
+    """Give the names of one node or of several."""
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return tuple(name_of(where, name, one) for one in value)
+    return (name_of(where, name, value),)
+
+
+def fields(where: str, name: str, value: Any) -> tuple[tuple[str, str], ...]:
+    """Take a dict from fields to the nodes whose values they start from, or None."""
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping) or not all(isinstance(field, str) and field for field in value):
+        raise _refusal(where, name, value, "give a dict of the answer's fields and nodes, such as {'note': 'draft'}")
+    return tuple((field, name_of(where, f"{name}[{field!r}]", node)) for field, node in value.items())
