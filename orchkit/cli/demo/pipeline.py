@@ -65,12 +65,12 @@ class Outbox:
             If it cannot be written.
         """
         line = json.dumps({"key": key, "to": to, "text": text}) + "\n"
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(handle, line.encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        # Unbuffered, so that a line is one write: lines of threads do not mix, and a kill leaves it whole or not there.
+        with self.path.open("ab", buffering=0) as outbox:
+            written = outbox.write(line.encode())
+            if written != len(line.encode()):
+                raise OSError(f"only {written} bytes of a reply could be written to {self.path}; is the disk full?")
+            os.fsync(outbox.fileno())
         if self._on_sent is not None:
             self._on_sent(key)
 
