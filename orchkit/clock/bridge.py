@@ -31,9 +31,12 @@ async def wait_async(future: Future[T], on_cancel: Callable[[], None]) -> T:
         Called when the awaiting task is cancelled, for example by the Interrupt button.
     """
     ticker = asyncio.get_running_loop().create_task(_tick())
+    wrapped = asyncio.wrap_future(future)
     try:
-        return await asyncio.shield(asyncio.wrap_future(future))
+        return await asyncio.shield(wrapped)
     except asyncio.CancelledError:
+        # Nobody waits for it any more; asyncio would complain of an error that nobody has looked at.
+        wrapped.add_done_callback(lambda done: done.cancelled() or done.exception())
         if not future.done():
             on_cancel()
         raise

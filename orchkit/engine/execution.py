@@ -21,6 +21,10 @@ from orchkit.model.state import COMPLETED, DEGRADED, RunState, apply, fold, resu
 __all__ = ["Execution", "Instance"]
 
 
+_KEPT = "its log is kept, go on with store.resume"
+_LOST = "a simulated run without durability is lost with it: durability='group' goes on from its log"
+
+
 class _Crash(BaseException):
     """Thrown by the record after which the engine is to stop as if it had been killed."""
 
@@ -395,7 +399,8 @@ class Execution:
         self._over = True
         if isinstance(error, _Crash):
             error = RunCrashed(
-                f"run {self.run_id!r} crashed on purpose after record {len(self.events)}; resume it from its store",
+                f"run {self.run_id!r} crashed on purpose after record {len(self.events)}; "
+                f"{_LOST if self.host.virtual else _KEPT}",
                 run_id=self.run_id,
             )
         self.error = error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 from typing import Final
 
-from orchkit.draw._measure import clean, fit
+from orchkit.draw import clean, fit
 from orchkit.experiments._levels import Level
 from orchkit.experiments._metrics import METRICS
 from orchkit.experiments._pictures import LABELS, WIDE, accent, figure, mark, row_label, text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from orchkit.draw._measure import clean, fit
+from orchkit.draw import clean, fit
 from orchkit.experiments._style import ACCENTS
 from orchkit.experiments._words import safe
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +12,10 @@ from typing import Any
 from orchkit.engine.program import Program
 from orchkit.faults.plan import Faults
 from orchkit.hall.workflow import Workflow
+from orchkit.model.text import without_addresses
 from orchkit.sim.world import World
 
-__all__ = ["Plan", "describe_stack", "without_addresses"]
-
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+__all__ = ["Plan", "describe_stack"]
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,6 @@ class Plan:
 def describe_stack(wf: Workflow, node: str) -> list[str]:
     """Write out a node's policies, outermost first."""
     return [without_addresses(repr(policy)) for policy in wf.policies(node)]
-
-
-def without_addresses(text: str) -> str:
-    """Drop memory addresses from a repr, which differ from process to process."""
-    return _ADDRESS.sub("", text)
 
 
 def _describe_faults(name: str, plan: Faults | None) -> list[Any]:

@@ -17,13 +17,14 @@ from orchkit.experiments._facts import SIGNS, Facts
 from orchkit.experiments._levels import Level
 from orchkit.experiments._metrics import METRICS
 from orchkit.experiments._pictures import tag
-from orchkit.experiments._plan import describe_stack, without_addresses
+from orchkit.experiments._plan import describe_stack
 from orchkit.experiments._report_tables import contrast_table, levels_table
 from orchkit.experiments._shares import Share, shares
 from orchkit.experiments._style import STYLE
 from orchkit.experiments._timeline import timeline
 from orchkit.experiments._trials import OUTCOMES
 from orchkit.experiments._words import duration, join, safe
+from orchkit.model.text import without_addresses
 
 if TYPE_CHECKING:
     from orchkit.experiments._results import Results

@@ -102,7 +102,8 @@ class Results:
         ----------
         *metrics : str
             "success", "full", "degraded" (shares); "latency" (mean), "p50", "p95", "p99" (of latency); "cost",
-            "tokens", "attempts", "human_minutes" (means). Without any: success, full, p95 and cost.
+            "tokens", "attempts", "human_minutes" (means). Without any: success, degraded,
+            full, p95 and cost.
         baseline : str
             The arm to compare with.
         pool : bool, default False
@@ -188,7 +189,7 @@ class Results:
         return self.table(metric)
 
     def table(self, *metrics: str) -> pd.DataFrame:
-        """Estimate several metrics as `summary` does; without any: success, full, p95 and cost."""
+        """Estimate several metrics as `summary` does; without any: success, degraded, full, p95, cost."""
         return _framed(self.levels(*metrics), Level)
 
     def levels(self, *metrics: str) -> list[Level]:

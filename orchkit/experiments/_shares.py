@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from orchkit.draw._measure import clean, fit
+from orchkit.draw import clean, fit
 from orchkit.experiments._levels import Level
 from orchkit.experiments._pictures import LABELS, WIDE, accent, figure, row_label, text
 from orchkit.experiments._style import ACCENTS

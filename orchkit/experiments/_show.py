@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchkit.draw._measure import clean, fit_columns
+from orchkit.draw import clean, fit_columns
 from orchkit.experiments._levels import Level
 from orchkit.experiments._metrics import HEADLINE, METRICS
 from orchkit.experiments._words import interval_words, measure_of, safe

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from orchkit.draw._measure import clean, fit, width
+from orchkit.draw import clean, fit, width
 from orchkit.experiments._pictures import WIDE, accent, figure, text
 from orchkit.experiments._words import duration, safe
 from orchkit.model.events import Event

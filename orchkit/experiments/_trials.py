@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchkit.errors import RunStuck
 from orchkit.experiments._plan import Plan
 from orchkit.model.events import Event, exact_digest
-from orchkit.runs.handle import PastRun
+from orchkit.runs.handle import PastRun, failed_end, last_try
 from orchkit.runs.simulate import simulate
 
 if TYPE_CHECKING:
@@ -107,12 +107,9 @@ def _outcome(status: str, events: Sequence[Event]) -> str:
 
 
 def _ended_by_timeout(events: Sequence[Event]) -> bool:
-    ends = [event for event in events if event.kind in ("settled", "skipped") and event.error]
-    if not ends:
-        return False
-    end = min(ends, key=lambda event: event.kind == "skipped")  # a skipped node ends a run only if nothing failed
-    tries = [e for e in events if e.kind == "failed" and e.item == end.item and e.node.partition("/")[0] == end.node]
-    return bool(tries) and tries[-1].status == "timeout"
+    end = failed_end(events)
+    tried = None if end is None else last_try(events, end)
+    return tried is not None and tried.status == "timeout"
 
 
 def _is_stuck(run: PastRun) -> bool:

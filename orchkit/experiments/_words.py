@@ -7,7 +7,7 @@ from html import escape
 from math import floor, isfinite, log10
 from typing import Final
 
-from orchkit.draw._measure import clean
+from orchkit.draw import clean
 from orchkit.experiments._compare import Contrast
 from orchkit.experiments._levels import Level
 from orchkit.experiments._metrics import METRICS

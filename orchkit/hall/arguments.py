@@ -45,7 +45,8 @@ def count(where: str, name: str, value: Any) -> int | None:
 def seconds(where: str, name: str, value: Any) -> float | None:
     """Take seconds that a wait can be bounded by, or None."""
     if value is None or is_bound(value):
-        return value
+        bound: float | None = value
+        return bound
     raise _refusal(where, name, value, "give seconds above 0, at most 1e9, or None to wait for ever")
 
 
@@ -83,7 +84,7 @@ def name_of(where: str, name: str, value: Any) -> str:
     found = found if isinstance(found, str) else getattr(found, "__name__", None)
     if isinstance(found, str) and found:
         return found
-    raise _refusal(where, name, value, f"{brief(value)} names no node: give a step's function or its name")
+    raise _refusal(where, name, value, "give the function or the name of a step")
 
 
 def nodes(where: str, name: str, value: Any) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.bridge import wait_async, wait_blocking
-from orchkit.errors import ApprovalError
+from orchkit.errors import ApprovalUnknown
 from orchkit.hall.drawing import show_run
 from orchkit.runs.frames import event_frame
 from orchkit.runs.handle import Handle, receipt
@@ -59,12 +59,19 @@ class Run:
 
     @property
     def events(self) -> pd.DataFrame:
-        """The log as a DataFrame, a row an event; columns as documented in the store's table ``event``."""
+        """The log as a DataFrame, a row an event.
+
+        Columns: seq, t (s since the start), wall (UTC, NaT for a virtual run), run, kind, node, item, generation,
+        leg, attempt, status, dur (s), cost (USD), tokens, error, by, body. They mean what they mean in the store's
+        table ``event``, and differ from it in this: `seq` counts within the run, from 1; text that does not apply is
+        "" and not null (node, status, error, by); `body` is the object and not JSON text; there is no `key`.
+        Made anew each time. Of a live run the last rows may not be durable yet.
+        """
         return event_frame(self._handle.head, self._handle.log())
 
     @property
     def log(self) -> list[Event]:
-        """The log as it is; times in integer microseconds since the start."""
+        """The log as it is, copied; times in integer microseconds since the start."""
         return self._handle.log()
 
     @property
@@ -73,16 +80,7 @@ class Run:
         return receipt(self._handle.head, self._handle.log())
 
     def __await__(self) -> Generator[Any, None, Any]:
-        """Wait for the result; the Interrupt button suspends the run: it stops spending, and can be resumed."""
-        return wait_async(self._handle.outcome(), lambda: self.suspend(why="interrupted")).__await__()
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Wait for the result in plain Python.
-
-        Parameters
-        ----------
-        timeout : float, seconds, optional
-            How long to wait.
+        """Wait for the result, as `result` does, without blocking the loop.
 
         Returns
         -------
@@ -92,53 +90,138 @@ class Run:
         Raises
         ------
         RunError
-            If the run ended without a result: node and attempt are attributes.
+            If the run ended without a result, was suspended, or is awaited inside one of its own steps.
+
+        Notes
+        -----
+        Any cancellation of the task that awaits suspends the run: it stops spending, and ``store.resume`` goes on
+        with it. The Interrupt button is one; so are ``asyncio.wait_for``, ``asyncio.timeout`` and a ``TaskGroup`` of
+        which another task failed. To look without stopping it use ``run.status``, ``await run.settled()`` or
+        ``run.result(timeout=...)``, or await it inside ``asyncio.shield``.
+        """
+        return wait_async(self._handle.outcome(), lambda: self.suspend(why="interrupted")).__await__()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the result in plain Python; blocks the calling thread.
+
+        Ctrl-C suspends the run; `timeout` does not, it only stops the waiting.
+
+        Parameters
+        ----------
+        timeout : float, seconds, >= 0, optional
+            How long to wait; without it, until the run ends, people's answers included.
+
+        Returns
+        -------
+        object
+            What the workflow delivers.
+
+        Raises
+        ------
+        RunError
+            If the run ended without a result: node and attempt are attributes. Also if it was suspended, or if this
+            would block the engine that has to finish it.
         TimeoutError
             If it has not ended in time; it goes on.
         """
-        return wait_blocking(self._handle.outcome(), timeout, lambda: self.suspend(why="interrupted"))
+        outcome = self._handle.outcome()
+        try:
+            return wait_blocking(outcome, timeout, lambda: self.suspend(why="interrupted"))
+        except TimeoutError:
+            if outcome.done():
+                raise
+            raise TimeoutError(f"run {self.id!r} has not ended after {timeout:g} s; {self._awaits()}") from None
+
+    def _awaits(self) -> str:
+        names = self.pending()
+        if self.status != "waiting" or not names:
+            return "it goes on"
+        listed = ", ".join(map(repr, names))
+        return f"it waits for {listed}: run.answer({names[0]!r}, ...)"
 
     async def settled(self) -> Run:
         """Wait until the run is done or only people are awaited; never waits for a person.
 
+        Does not block the loop. A cancellation ends the waiting, and the run goes on.
+
         Returns
         -------
         Run
-            This one.
+            This one, however it ended: it raises nothing of the run's own failure.
+
+        Raises
+        ------
+        RunError
+            Inside one of the run's own steps, which would wait for itself.
         """
         await wait_async(self._handle.settled(), lambda: None)
         return self
 
     def wait_settled(self, timeout: float | None = None) -> Run:
-        """Wait as `settled` does, in plain Python.
+        """Wait as `settled` does, in plain Python; blocks the calling thread. Ctrl-C leaves the run as it is.
+
+        Parameters
+        ----------
+        timeout : float, seconds, >= 0, optional
+            How long to wait; without it, until the run is settled.
+
+        Returns
+        -------
+        Run
+            This one.
 
         Raises
         ------
         TimeoutError
-            If neither has come to pass in time.
+            If it has not settled in time; it goes on.
+        RunError
+            Inside one of the run's own steps, which would wait for itself.
         """
         wait_blocking(self._handle.settled(), timeout, lambda: None)
         return self
 
     def pending(self) -> list[str]:
-        """Give the names of the approvals that are open."""
+        """Give the names of the approvals that are open, as they were asked; returns at once.
+
+        Returns
+        -------
+        list of str
+            Empty when nothing is asked, or the run has ended. Of a run that is suspended or orphaned: what it will
+            ask again once it is resumed.
+        """
         return [event.node for event in self._handle.pending()]
 
     def question(self, name: str, *, item: int | None = None) -> Any:
-        """Give what an open approval shows.
+        """Give what an open approval shows; returns at once.
+
+        Parameters
+        ----------
+        name : str
+            The approval's.
+        item : int, optional
+            Which one, where several are open under the name; without it, the first.
+
+        Returns
+        -------
+        object
+            JSON: the recorded value of the node that its ``show=`` names; None without one.
 
         Raises
         ------
-        ApprovalError
+        ApprovalUnknown
             If it is not open.
         """
         for event in self._handle.pending():
             if event.node == name and item in (None, event.item):
                 return event.body["show"]
-        raise ApprovalError(f"run {self.id!r} does not ask {name!r} now; open: {', '.join(self.pending()) or 'none'}")
+        raise ApprovalUnknown(
+            f"run {self.id!r} does not ask {name!r} now; open: {', '.join(self.pending()) or 'none'}",
+            run_id=self.id,
+            node=name,
+        )
 
     def answer(self, name: str, value: Any, *, by: str = "", item: int | None = None) -> None:
-        """Answer an approval; returns when the answer is durable.
+        """Answer an approval; blocks until the answer is durable, which takes milliseconds.
 
         Parameters
         ----------
@@ -158,15 +241,55 @@ class Run:
             If the answer does not fit; the question stays open.
         AnswerLate
             If another answer or the deadline came first.
+        RunError
+            If nothing executes the run: resume it first.
+        StoreWriteError
+            If the answer could not be made durable.
         """
         self._handle.answer(name, value, by=by, item=item)
 
     def cancel(self, *, by: str = "", why: str = "") -> None:
-        """End the run: bodies are cancelled and recorded so, and what is recorded stays."""
+        """End the run: bodies are cancelled and recorded so, and what is recorded stays.
+
+        Blocks until that is durable, which takes milliseconds. It cannot be resumed. A run that has ended stays as
+        it is.
+
+        Parameters
+        ----------
+        by : str
+            Who ends it; recorded.
+        why : str
+            Recorded, and part of the error that awaiting the run raises.
+
+        Raises
+        ------
+        RunError
+            If `by` or `why` is no text.
+        StoreWriteError
+            If the end could not be made durable.
+        """
         self._handle.cancel(by=by, why=why)
 
     def suspend(self, *, by: str = "", why: str = "") -> None:
-        """Stop the run for now: bodies are dropped, and ``store.resume`` runs again what has no outcome yet."""
+        """Stop the run for now: bodies are dropped, and ``store.resume`` runs again what has no outcome yet.
+
+        Blocks until that is durable, which takes milliseconds. Who awaits the run gets `RunSuspended`. A run that
+        has ended stays as it is; one with ``durability="memory"`` cannot be resumed.
+
+        Parameters
+        ----------
+        by : str
+            Who stops it; recorded.
+        why : str
+            Recorded.
+
+        Raises
+        ------
+        RunError
+            If `by` or `why` is no text.
+        StoreWriteError
+            If that could not be made durable.
+        """
         self._handle.suspend(by=by, why=why)
 
     def __repr__(self) -> str:

@@ -50,20 +50,42 @@ class Store:
         """List all runs, a row each.
 
         Columns: run, workflow, mode, seed, started (UTC), durability, status, t (s), events, cost (USD), tokens.
-        A status of "open" means that the log has no end: the run is going on, or was cut off.
+        A status of "open" means that the log has no end: the run is going on, or was cut off; "suspended", that it
+        was stopped for now.
+
+        Returns
+        -------
+        pandas.DataFrame
+            In order of admission.
         """
         frame: pd.DataFrame = self._kept.frame("select * from run")
         return frame
 
     def events(self, run_id: str) -> pd.DataFrame:
-        """Give a run's log as a DataFrame, a row an event."""
+        """Give a run's log as a DataFrame, a row an event, with the columns of ``run.events``.
+
+        Parameters
+        ----------
+        run_id : str
+
+        Returns
+        -------
+        pandas.DataFrame
+            What is recorded by now. The table ``event``, which `sql` sees, has the same rows, laid out a little
+            differently: see `Run.events`.
+
+        Raises
+        ------
+        RunUnknown
+            If there is no such run.
+        """
         return event_frame(self._kept.head(run_id), self._kept.events(run_id))
 
     def pending(self) -> pd.DataFrame:
         """List the open questions of runs without an end, a row each: run, node, item, asked (s), shown (JSON)."""
         frame: pd.DataFrame = self._kept.frame(
             """select a.run, a.node, a.item, a.asked, a.shown from approval a join run r using (run)
-               where a.status = 'asked' and r.status = 'open'"""
+               where a.status = 'asked' and r.status in ('open', 'suspended')"""
         )
         return frame
 
@@ -73,7 +95,7 @@ class Store:
         Parameters
         ----------
         query : str
-            One SELECT.
+            One SELECT. ``by`` and ``key`` are words of SQL: write them in double quotes.
 
         Returns
         -------
@@ -83,12 +105,46 @@ class Store:
         ------
         StoreError
             For anything that is not a reading statement, or that DuckDB refuses.
+
+        Notes
+        -----
+        Times and lengths are seconds, ``t`` since the run's start; ``wall`` and ``started`` are UTC; cost is USD.
+
+        - ``event``: a row an event: seq, t, wall, run, kind, node, item (index in a map), generation, leg, attempt
+          (from 1), status, dur (of what ended, or of the wait that begins), cost, tokens, error, "by", body (JSON
+          text), "key" (an effect's idempotency key without the run's id).
+        - ``attempt``: run, node, item, generation, leg, attempt, t, status (completed, error, timeout, cancelled,
+          open), dur, cost, tokens, error, injected (how many faults struck it).
+        - ``node_run``: run, node, item, generation, status (completed, degraded, failed, skipped), t, error.
+        - ``effect``: the ledger: run, node, item, idempotency_key, status, attempts, completed.
+        - ``approval``: run, node, item, generation, asked, timeout, status (asked, answered, expired), settled, "by",
+          shown, answer (JSON text).
+        - ``run``: run, workflow, mode, seed, started, durability, status, t, events, cost, tokens.
+
+        Examples
+        --------
+        ``store.sql("select node, median(dur) from attempt where status = 'completed' group by node")``
         """
         frame: pd.DataFrame = self._kept.query(query)
         return frame
 
     def run(self, run_id: str) -> Run:
-        """Give a handle to look at a run; nothing executes. A run that this process executes is given live."""
+        """Give a handle to look at a run; nothing executes. A run that this process executes is given live.
+
+        Parameters
+        ----------
+        run_id : str
+
+        Returns
+        -------
+        Run
+            Without the workflow its result is plain JSON.
+
+        Raises
+        ------
+        RunUnknown
+            If there is no such run.
+        """
         going = live.live_run(run_id)
         if going is not None:
             return Run(going)
@@ -96,6 +152,8 @@ class Store:
 
     def resume(self, run_id: str, workflow: Workflow, *, deps: object = None, on_change: str = "error") -> Run:
         """Go on with a run from its log; a run that has ended is given as it is.
+
+        Blocks until it is recorded that the run goes on, which takes milliseconds, and not until it ends.
 
         What is recorded is not run again. An attempt without an outcome starts again under the same number, and an
         effect with the same idempotency key.
@@ -125,9 +183,14 @@ class Store:
             If the workflow has changed; it names the nodes.
         ReplayMismatch
             If the workflow wants something else than the log holds.
+        DefinitionError
+            If the workflow is another one, or an argument makes no sense.
         """
         from orchkit.engine.program import Program
+        from orchkit.hall.workflow import Workflow
 
+        if not isinstance(workflow, Workflow):
+            raise DefinitionError(f"resume({run_id!r}, {workflow!r}): give the ok.Workflow that recorded it")
         program = Program(workflow.checked())
         resumed = live.resume(program, run_id, store=self._kept, deps=deps, on_change=on_change)
         if resumed is not None:
@@ -135,7 +198,11 @@ class Store:
         return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id), program))
 
     def close(self) -> None:
-        """Make everything durable and let the file go; safe to call twice."""
+        """Suspend what this process executes in it, make everything durable, and let the file go.
+
+        Safe to call twice; a suspended run goes on with ``ok.open(path).resume(id, workflow)``.
+        """
+        live.suspend_runs_of(self._kept)
         with _LOCK:
             if _OPEN.get(self.path) is self:
                 del _OPEN[self.path]

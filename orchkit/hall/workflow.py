@@ -212,7 +212,7 @@ class Workflow:
         after : str, callable, or several, optional
             Nodes that must have settled before it is asked.
         tags : iterable of str
-            Words to find it by.
+            Kept with the node; faults hit steps only.
 
         Raises
         ------
@@ -246,6 +246,12 @@ class Workflow:
         return fn
 
     def _add(self, node: Node) -> None:
+        before = self._nodes.get(node.name)
+        if before is not None and (before.fn is None) != (node.fn is None):
+            raise DefinitionError(
+                f"{node.name!r} is {_a(before)} already and cannot become {_a(node)}: give one of them another name, or "
+                "run the cell that makes the workflow again"
+            )
         self._nodes[node.name] = node  # a cell that runs again replaces its node, in place
         self._graph = None
 
@@ -453,3 +459,7 @@ class Workflow:
         simulation.refuse_misses(program)
         value = simulation.dump_input(program, input)
         return Run(simulation.simulate(program, value, seed=seed, survive=durability != "memory"))
+
+
+def _a(node: Node) -> str:
+    return f"{'an' if node.kind == 'approval' else 'a'} {node.kind}"

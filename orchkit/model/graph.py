@@ -84,7 +84,7 @@ class Graph:
         problems = list(_problems(given, output))
         order, cycle = _topological(given)
         if cycle:
-            problems.append(f"cycle: {' -> '.join(cycle)}; a graph has no way back, use a loop")
+            problems.append(f"cycle: {' -> '.join(cycle)}; a graph has no way back; repeat inside one step")
         if problems:
             raise _graph_error(name, problems)
         self.nodes = tuple(order)
@@ -194,7 +194,8 @@ def _problems(nodes: Sequence[Node], output: str | None) -> Iterator[str]:
             if dep.source == node.name:
                 yield f"{node.name!r} asks for its own result"
             elif dep.source != "input" and dep.source not in names:
-                yield _unknown(f"{node.name!r} has a parameter", dep.source, [*names, *sorted(RESERVED)])
+                fixed = "" if dep.required else f"; if it is a fixed value, write {dep.name}=ok.const({dep.default!r})"
+                yield _unknown(f"{node.name!r} has a parameter", dep.source, ["input", *names]) + fixed
         for source in node.after:
             if source == node.name:
                 yield f"{node.name!r} comes after itself"

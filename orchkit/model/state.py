@@ -387,12 +387,23 @@ _APPLY: Final[dict[str, Callable[[RunState, Event], None]]] = {
 }
 
 
-def result_of(state: RunState) -> Any:
-    """Give a finished run's result: its output, its one sink, the alternative that ran, or a dict of sinks."""
-    graph = state.graph
+def result_of(state: RunState, read: Callable[[int], Any] | None = None) -> Any:
+    """Give a finished run's result: its output, its one sink, the alternative that ran, or a dict of sinks.
+
+    Parameters
+    ----------
+    state : RunState
+    read : callable, optional
+        Gives the value of a node by its index; without it, the recorded one.
+
+    Returns
+    -------
+    object
+    """
+    graph, read = state.graph, read or state.values.__getitem__
     if graph.output is not None:
-        return state.value(graph.output)
+        return read(graph.index[graph.output])
     done = [i for i in graph.sinks if state.standing[i] in (COMPLETED, DEGRADED)]
     if len(graph.sinks) == 1 or graph.alternatives:
-        return state.values[done[0]] if done else None
-    return {graph.nodes[i].name: state.values[i] for i in done}
+        return read(done[0]) if done else None
+    return {graph.nodes[i].name: read(i) for i in done}

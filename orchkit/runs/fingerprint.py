@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from types import CellType, CodeType
@@ -17,10 +16,10 @@ from orchkit.errors import DefinitionChanged
 from orchkit.model.graph import Graph
 from orchkit.model.policies import Fallback, Policy
 from orchkit.model.steps import Node, Step
+from orchkit.model.text import without_addresses
 
 __all__ = ["check_unchanged", "fingerprints"]
 
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in the repr of what has none of its own; differs between processes
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
@@ -75,20 +74,20 @@ def _describe(node: Node) -> str:
     policies = [_describe_policy(policy) for policy in node.policies]
     code = f"version {node.version}" if node.version is not None else ""
     if not code and node.function is not None:
-        code = _code_of(node.function.fn) + repr(node.function.consts)
+        code = _code_of(node.function.fn) + ascii(node.function.consts)
     answer = getattr(node.answer, "__qualname__", repr(node.answer))
-    return _ADDRESS.sub("", repr((place, policies, code, answer)))
+    return without_addresses(ascii((place, policies, code, answer)))
 
 
 def _describe_policy(policy: Policy) -> str:
     if isinstance(policy, Fallback):
-        return f"fallback {[_code_of(o) if callable(o) else repr(o) for o in policy.options]}"
+        return f"fallback {[_code_of(o) if callable(o) else ascii(o) for o in policy.options]}"
     fields = {name: getattr(policy, name) for name in policy.__dataclass_fields__}
     return f"{policy.kind} { {name: _name_of(value) for name, value in fields.items()} }"
 
 
 def _name_of(value: Any) -> str:
-    return getattr(value, "__qualname__", None) or repr(value)
+    return getattr(value, "__qualname__", None) or ascii(value)
 
 
 def _code_of(fn: Callable[..., Any]) -> str:
@@ -107,7 +106,7 @@ def _captured(fn: Callable[..., Any], code: CodeType) -> str:
     values |= dict(enumerate(getattr(fn, "__defaults__", None) or ()))
     values |= getattr(fn, "__kwdefaults__", None) or {}
     plain = {name: value for name, value in values.items() if isinstance(value, _PLAIN)}
-    return f" with {plain}" if plain else ""
+    return f" with {plain!a}" if plain else ""
 
 
 def _content(cell: CellType) -> Any:
@@ -127,7 +126,28 @@ def _code_text(code: CodeType, file: str, annotations: str) -> str:
     for statement in tree.body:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
             statement.decorator_list = []  # policies are told apart on their own, however they were written
-    return ast.dump(tree)
+    return _dump(tree)
+
+
+def _dump(node: Any) -> str:
+    # Not ast.dump, whose text changes with Python's version (3.13 leaves empty lists out, and each version adds
+    # fields that are empty for older code), nor repr, to which more characters are printable in each version: an
+    # upgrade must not make a waiting run look as if its code had changed.
+    if isinstance(node, ast.AST):
+        return f"{type(node).__name__}({', '.join(f'{name}={_dump(value)}' for name, value in _told(node))})"
+    return f"[{', '.join(map(_dump, node))}]" if isinstance(node, list) else ascii(node)
+
+
+def _told(node: ast.AST) -> Iterator[tuple[str, Any]]:
+    for name, value in ast.iter_fields(node):
+        # Python 3.12 has empty texts between the parts of an f-string where others have nothing.
+        told = [part for part in value if not _is_empty(part)] if isinstance(node, ast.JoinedStr) else value
+        if told is not None and told != []:
+            yield name, told
+
+
+def _is_empty(part: ast.AST) -> bool:
+    return isinstance(part, ast.Constant) and part.value == ""
 
 
 def _bytecode(code: CodeType) -> str:

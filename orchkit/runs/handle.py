@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Protocol
 
 from orchkit.engine.program import Program
@@ -11,9 +12,9 @@ from orchkit.errors import RunCancelled, RunError
 from orchkit.model.codec import codec_for
 from orchkit.model.events import Event, canonical_digest, exact_digest
 from orchkit.model.records import Head
-from orchkit.model.state import COMPLETED, DEGRADED, RunState, fold, node_of
+from orchkit.model.state import RunState, fold, node_of, result_of
 
-__all__ = ["Handle", "PastRun", "receipt", "run_error", "typed_result"]
+__all__ = ["Handle", "PastRun", "failed_end", "failing_key", "last_try", "receipt", "run_error", "typed_result"]
 
 
 class Handle(Protocol):
@@ -118,7 +119,7 @@ class PastRun:
 
     def pending(self) -> list[Event]:
         """Give the questions without an answer in the log of an unfinished run."""
-        if self.status() not in ("orphaned", "suspended"):
+        if not self._open():
             return []
         open_: dict[tuple[str, int], Event] = {}
         for event in self._events:
@@ -130,18 +131,27 @@ class PastRun:
 
     def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
         """Refuse: nothing would go on."""
-        raise RunError(
-            f"run {self.head.run_id!r} is {self.status()}; resume it first: "
-            f"store.resume({self.head.run_id!r}, workflow)",
-            run_id=self.head.run_id,
-            node=name,
-        )
+        raise self._idle(name)
 
     def cancel(self, *, by: str, why: str) -> None:
-        """Nothing to end."""
+        """Refuse for a run without an end: a later resume would not know; nothing to do for one that has ended."""
+        if self._open():
+            raise self._idle()
 
     def suspend(self, *, by: str, why: str) -> None:
-        """Nothing to stop."""
+        """Refuse for a run without an end: nothing executes it; nothing to do for one that has ended."""
+        if self._open():
+            raise self._idle()
+
+    def _open(self) -> bool:
+        return self.status() in ("orphaned", "suspended")
+
+    def _idle(self, node: str = "") -> RunError:
+        run_id, status = self.head.run_id, self.status()
+        todo = (
+            f"resume it first: store.resume({run_id!r}, workflow)" if self._open() else "it has ended and asks nothing"
+        )
+        return RunError(f"run {run_id!r} is {status}; {todo}", run_id=run_id, node=node)
 
 
 def receipt(head: Head, events: Sequence[Event]) -> str:
@@ -159,13 +169,7 @@ def typed_result(program: Program, state: RunState) -> Any:
     pydantic.ValidationError
         If the recorded value does not fit the annotation it has today.
     """
-    graph = program.graph
-    if graph.output is not None:
-        return _typed(program, state, graph.index[graph.output])
-    done = [i for i in graph.sinks if state.standing[i] in (COMPLETED, DEGRADED)]
-    if len(graph.sinks) == 1 or graph.alternatives:
-        return _typed(program, state, done[0]) if done else None
-    return {graph.nodes[i].name: _typed(program, state, i) for i in done}
+    return result_of(state, partial(_typed, program, state))
 
 
 def _typed(program: Program, state: RunState, node: int) -> Any:
@@ -178,34 +182,59 @@ def _typed(program: Program, state: RunState, node: int) -> Any:
     return codec.load(value)
 
 
-def run_error(run_id: str, events: Sequence[Event], program: Program | None = None) -> RunError:
+def run_error(run_id: str, events: Sequence[Event]) -> RunError:
     """Say in one plain error how a run ended, from its log."""
     last = events[-1]
     if last.status == "cancelled":
-        wish = next((event for event in reversed(events) if event.kind == "cancelled" and not event.node), None)
-        who = f" by {wish.by}" if wish is not None and wish.by else ""
-        why = f": {wish.body}" if wish is not None and wish.body else ""
-        return RunCancelled(f"run {run_id!r} was cancelled{who}{why}; what it recorded is kept", run_id=run_id)
-    # What failed the run, and not what it had got over before; or else the first skip, which led to the others.
-    ends = [event for event in events if event.kind in ("settled", "skipped") and event.error]
-    failed = next((event for event in ends if event.kind == "settled"), ends[0] if ends else None)
-    if failed is None:
-        return RunError(f"run {run_id!r} ended {last.status} without a result", run_id=run_id)
-    attempts = [e for e in events if e.kind == "failed" and _owns(failed, e)]
-    attempt = attempts[-1].attempt if attempts else 0
-    item = f"[{failed.item}]" if failed.item >= 0 else ""
+        return _cancelled(run_id, events)
+    end = failed_end(events)
+    if end is None:
+        return RunError(
+            f"run {run_id!r} ended {last.status} without a result, and no step of it is recorded as failed; look at "
+            "the last rows of run.events, and start it again",
+            run_id=run_id,
+        )
+    tried = last_try(events, end)
+    attempt = 0 if tried is None else tried.attempt
+    item = f"[{end.item}]" if end.item >= 0 else ""
     times = f" on attempt {attempt}" if attempt > 1 else ""
     return RunError(
-        f"{failed.node}{item} failed{times}: {failed.error} (run {run_id!r})",
+        f"{end.node}{item} failed{times}: {end.error} (run {run_id!r})",
         run_id=run_id,
-        node=failed.node,
+        node=end.node,
         attempt=attempt,
-        item=failed.item if failed.item >= 0 else None,
+        item=end.item if end.item >= 0 else None,
     )
 
 
-def _owns(failed: Event, event: Event) -> bool:
-    return event.item == failed.item and event.node.partition("/")[0] == failed.node
+def _cancelled(run_id: str, events: Sequence[Event]) -> RunCancelled:
+    wish = next((event for event in reversed(events) if event.kind == "cancelled" and not event.node), None)
+    who = f" by {wish.by}" if wish is not None and wish.by else ""
+    why = f": {wish.body}" if wish is not None and wish.body else ""
+    return RunCancelled(
+        f"run {run_id!r} was cancelled{who}{why}; what it recorded is kept in run.events; for a result start it again",
+        run_id=run_id,
+    )
+
+
+def failed_end(events: Sequence[Event]) -> Event | None:
+    """Give the end of what failed a run.
+
+    It is that of the node that failed it, not of what it had got over before; or else the first skip, which led to
+    the others.
+    """
+    ends = [event for event in events if event.kind in ("settled", "skipped") and event.error]
+    return next((event for event in ends if event.kind == "settled"), ends[0] if ends else None)
+
+
+def last_try(events: Sequence[Event], end: Event) -> Event | None:
+    """Give the last failed attempt of the instance that ended so, those of its fallbacks included."""
+    failed = (event for event in reversed(events) if event.kind == "failed")
+    return next((event for event in failed if _owns(end, event)), None)
+
+
+def _owns(end: Event, event: Event) -> bool:
+    return event.item == end.item and event.node.partition("/")[0] == end.node
 
 
 def failing_key(program: Program, events: Sequence[Event]) -> tuple[int, int] | None:

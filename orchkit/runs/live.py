@@ -36,7 +36,7 @@ from orchkit.model.records import Head
 from orchkit.runs.fingerprint import check_unchanged, fingerprints
 from orchkit.runs.handle import failing_key, run_error, typed_result
 
-__all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start"]
+__all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start", "suspend_runs_of"]
 
 DURABILITY = ("strict", "group", "memory")
 
@@ -58,8 +58,11 @@ class LiveRun:
     Every method may be called from any thread; the execution itself is touched on the engine's thread only.
     """
 
-    def __init__(self, head: Head, program: Program, journal: Journal, deps: object, events: list[Event]) -> None:
+    def __init__(
+        self, head: Head, program: Program, store: RunStore, journal: Journal, deps: object, events: list[Event]
+    ) -> None:
         self.head = head
+        self.store = store
         self.program: Program | None = program
         self._program = program
         self._engine: EngineThread = engine_thread()
@@ -393,7 +396,7 @@ def start(program: Program, value: Any, *, store: RunStore, durability: str, dep
         durability=durability,
         fingerprints=fingerprints(program.graph),
     )
-    run = LiveRun(head, program, store.admit(head), deps, [])
+    run = LiveRun(head, program, store, store.admit(head), deps, [])
     _launch(run, lambda admitted: run.begin(value, admitted))
     return run
 
@@ -441,7 +444,7 @@ def _resume(program: Program, run_id: str, store: RunStore, deps: object, on_cha
         return None
     if on_change == "error":
         check_unchanged(head.fingerprints, program.graph)
-    run = LiveRun(head, program, store.journal(head), deps, events)
+    run = LiveRun(head, program, store, store.journal(head), deps, events)
     _launch(run, run.go_on)
     return run
 
@@ -465,6 +468,13 @@ def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
     except BaseException:
         _LIVE.pop(run.head.run_id, None)
         raise
+
+
+def suspend_runs_of(store: RunStore) -> None:
+    """Stop for now whatever this process executes in a store that is about to close; a later resume goes on."""
+    for run in list(_LIVE.values()):
+        if run.store is store and run._engine.pid == os.getpid():
+            run.suspend(why="the store was closed")
 
 
 def _let_all_go() -> None:

@@ -122,6 +122,7 @@ def _refuse_held(path: Path) -> None:
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    _refuse_foreign(path)
     try:
         return duckdb.connect(str(path), config=_CONFIG)
     except duckdb.Error as error:
@@ -139,6 +140,15 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
         raise StoreUnreadable(
             f"{path} cannot be opened as a store: {first_line(error)}; use another path, or restore it from a copy"
         ) from error
+
+
+def _refuse_foreign(path: Path) -> None:
+    # DuckDB takes a short file of text for one of its own that was cut. This process does not have it open, or it
+    # would have been refused by now, so reading it drops no lock.
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(12)[8:] != b"DUCK":
+                raise StoreUnreadable(f"{path} is no DuckDB file, and is left as it is; give a store another path")
 
 
 def _check_whole(connection: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -45,9 +45,9 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
         status                    asked, answered, expired; one still asked in a run that has ended was withdrawn
         by, shown, answer         who answered; JSON text of what was shown, and of the answer
 
-    run                           view: a row a run, in order of admission
+    run                           view: a row a run that has begun, in order of admission
         run, workflow, mode, seed, started, durability
-        status                    completed, degraded, failed, cancelled; open: the log has no end
+        status                    completed, degraded, failed, cancelled, suspended; open: the log has no end
         t                         of the last event
         events, cost, tokens      how many events; sums over the attempts
 
@@ -134,10 +134,11 @@ STATEMENTS: Final = (
         group by run, node, item, generation order by run, asked, node, item""",
     """create view run as select
         a.run, a.workflow, a.mode, a.seed, a.started, a.durability,
-        case when arg_max(e.kind, e.seq) = 'run_ended' then arg_max(e.status, e.seq) else 'open' end as status,
+        case arg_max(e.kind, e.seq) when 'run_ended' then arg_max(e.status, e.seq) when 'suspended' then 'suspended'
+            else 'open' end as status,
         max(e.t) as t, count(e.seq) as events,
         coalesce(sum(e.cost), 0) as cost, coalesce(sum(e.tokens), 0)::bigint as tokens
-        from admission a left join event e on e.run = a.run
+        from admission a join event e on e.run = a.run
         group by a.seq, a.run, a.workflow, a.mode, a.seed, a.started, a.durability order by a.seq""",
 )
 

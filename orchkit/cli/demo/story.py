@@ -18,7 +18,7 @@ from rich.text import Text
 
 import orchkit as ok
 from orchkit.cli.demo.child import Child
-from orchkit.cli.demo.compare import BASELINE, TRIALS, experiment
+from orchkit.cli.demo.compare import BASELINE, experiment
 from orchkit.cli.demo.documents import Document, Refusal, plain, read_documents
 from orchkit.cli.demo.live import AT_ONCE, Report, Tally, desk_for, recorded
 from orchkit.cli.demo.pipeline import ASK_ABOVE, Decision, Message, inbox
@@ -292,7 +292,8 @@ class _Story(Teller):
                 raise KeyboardInterrupt
             frame = results.compare("success", "degraded", "p95", "cost", baseline=BASELINE)
         self.say(
-            f"{TRIALS:,} simulated runs each, in a storm: a quarter of the calls refused, some slow, some never back: "
+            f"{int(frame.n.iloc[0]):,} simulated runs each, in a storm: a quarter of the calls refused, some slow, some "
+            "never back: "
             f"{long_time(results.frame.latency.sum())} on the virtual clock, {self.seconds_since(began)} on yours. "
             "Latencies and storm are assumptions; all other steps are the real ones."
         )

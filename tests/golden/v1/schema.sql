@@ -44,8 +44,9 @@ create view approval as select
         group by run, node, item, generation order by run, asked, node, item;
 create view run as select
         a.run, a.workflow, a.mode, a.seed, a.started, a.durability,
-        case when arg_max(e.kind, e.seq) = 'run_ended' then arg_max(e.status, e.seq) else 'open' end as status,
+        case arg_max(e.kind, e.seq) when 'run_ended' then arg_max(e.status, e.seq) when 'suspended' then 'suspended'
+            else 'open' end as status,
         max(e.t) as t, count(e.seq) as events,
         coalesce(sum(e.cost), 0) as cost, coalesce(sum(e.tokens), 0)::bigint as tokens
-        from admission a left join event e on e.run = a.run
+        from admission a join event e on e.run = a.run
         group by a.seq, a.run, a.workflow, a.mode, a.seed, a.started, a.durability order by a.seq;

@@ -68,12 +68,15 @@ def renamed(wf: ok.Workflow) -> None:
 
 
 def approval_turned_into_step(wf: ok.Workflow) -> None:
+    del wf._nodes["review"]
+
     @wf.step
     def review(draft) -> bool:
         return True
 
 
 def step_turned_into_approval(wf: ok.Workflow) -> None:
+    del wf._nodes["draft"]  # as another workflow of the same name would have it
     wf.approval("draft", answer=str, timeout=60.0)
 
 

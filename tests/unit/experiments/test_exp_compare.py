@@ -46,6 +46,12 @@ def test_compare_has_a_row_per_metric_arm_and_plan(res):
             assert row.estimate == np.quantile(column, 0.5, method="inverted_cdf")
 
 
+def test_unasked_the_degraded_share_stands_beside_success(res):
+    headline = ["success", "degraded", "full", "p95", "cost"]
+    assert list(res.compare(baseline="plain").metric.unique()) == headline
+    assert list(res.table().metric.unique()) == headline
+
+
 def test_pooling_averages_over_the_plans(res):
     apart = res.compare("success", "latency", "p95", baseline="plain")
     pooled = res.compare("success", "latency", "p95", baseline="plain", pool=True)

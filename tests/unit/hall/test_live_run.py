@@ -700,3 +700,36 @@ def test_a_plain_step_that_is_given_up_says_that_its_thread_runs_on() -> None:
     with pytest.raises(ok.RunError, match="its thread runs on and its result is dropped"):
         wf.start("x", durability="memory").result(timeout=30)
     release.set()
+
+
+def test_closing_a_store_suspends_its_runs(tmp_path: Path) -> None:
+    with ok.open(tmp_path / "lab.duckdb") as store:
+        run = asking().start("Dana", store=store).wait_settled(30)
+    assert run.status == "suspended"
+    with ok.open(tmp_path / "lab.duckdb") as store:
+        assert store.runs().status.tolist() == ["suspended"]
+        resumed = store.resume(run.id, asking()).wait_settled(30)
+        resumed.answer("review", Decision(approve=True))
+        assert resumed.result(timeout=30) == "Dear Dana: sent"
+
+
+def test_a_result_that_does_not_come_in_time_says_what_is_awaited(store: ok.Store) -> None:
+    run = asking().start("Dana", store=store).wait_settled(30)
+    with pytest.raises(TimeoutError, match=r"has not ended after 0.01 s; it waits for 'review': run.answer\('review'"):
+        run.result(timeout=0.01)
+
+
+def test_a_name_keeps_its_kind() -> None:
+    wf = asking()
+    with pytest.raises(ok.DefinitionError, match="'draft' is a step already"):
+        wf.approval("draft")
+
+
+def test_stopping_a_run_that_nobody_executes_is_refused_with_the_way_out(store: ok.Store) -> None:
+    run = asking().start("Dana", store=store, faults=ok.Faults(ok.faults.crash(after=4)))
+    with pytest.raises(ok.RunCrashed):
+        run.result(timeout=30)
+    left = store.run(run.id)
+    for act in (left.cancel, left.suspend):
+        with pytest.raises(ok.RunError, match="resume it first"):
+            act(by="lee")

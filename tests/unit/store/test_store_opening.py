@@ -44,7 +44,7 @@ def test_a_missing_folder(tmp_path):
 def test_a_file_of_something_else(tmp_path, content):
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
-    refused(path, StoreUnreadable, "not a valid DuckDB database file")
+    refused(path, StoreUnreadable, "is no DuckDB file, and is left as it is")
     assert path.read_bytes() == content
     assert sorted(os.listdir(tmp_path)) == ["notes.txt"]
 

@@ -156,8 +156,9 @@ def test_run_sums_up(store):
 @pytest.mark.parametrize(
     ("events", "status"),
     [
-        ([], "open"),
         ([Event(0, "run_started", body={"input": 1})], "open"),
+        ([Event(0, "run_started"), Event(9, "suspended")], "suspended"),
+        ([Event(0, "run_started"), Event(9, "suspended"), Event(9, "resumed")], "open"),
         *(([Event(0, "run_started"), Event(9, "run_ended", status=one)], one) for one in ("completed", "failed")),
         ([Event(9, "run_ended", status="failed"), Event(9, "resumed")], "open"),
         (
@@ -176,6 +177,14 @@ def test_status_of_a_run_is_that_of_its_last_end(tmp_path, events, status):
     for event in events:
         journal.append(event)
     assert store.fetch("select status, events, cost, tokens from run") == [(status, len(events), 0.0, 0)]
+    store.close()
+
+
+def test_a_run_that_was_cut_off_before_its_start_is_not_listed(tmp_path):
+    """Nothing of it has happened; it would look like unfinished work for ever."""
+    store = DuckStore(tmp_path / "lab.duckdb")
+    store.admit(head())
+    assert store.fetch("select * from run") == []
     store.close()
 
 
