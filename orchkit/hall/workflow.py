@@ -249,8 +249,8 @@ class Workflow:
         before = self._nodes.get(node.name)
         if before is not None and (before.fn is None) != (node.fn is None):
             raise DefinitionError(
-                f"{node.name!r} is {_a(before)} already and cannot become {_a(node)}: give one of them another name, or "
-                "run the cell that makes the workflow again"
+                f"{node.name!r} is {_a(before)} already and cannot become {_a(node)}: give one of them another name, "
+                "or run the cell that makes the workflow again"
             )
         self._nodes[node.name] = node  # a cell that runs again replaces its node, in place
         self._graph = None

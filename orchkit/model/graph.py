@@ -195,7 +195,7 @@ def _problems(nodes: Sequence[Node], output: str | None) -> Iterator[str]:
                 yield f"{node.name!r} asks for its own result"
             elif dep.source != "input" and dep.source not in names:
                 fixed = "" if dep.required else f"; if it is a fixed value, write {dep.name}=ok.const({dep.default!r})"
-                yield _unknown(f"{node.name!r} has a parameter", dep.source, ["input", *names]) + fixed
+                yield _unknown(f"{node.name!r} has a parameter", dep.source, ["input", *names], RESERVED) + fixed
         for source in node.after:
             if source == node.name:
                 yield f"{node.name!r} comes after itself"
@@ -221,8 +221,8 @@ def _misuses(node: Node) -> Iterator[str]:
         yield f"{node.name!r} asks for 'error', which only a fallback has"
 
 
-def _unknown(who: str, name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=3)
+def _unknown(who: str, name: str, names: Sequence[str], special: Iterable[str] = ()) -> str:
+    near = difflib.get_close_matches(name, dict.fromkeys((*names, *sorted(special))), n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"
     return f"{who} {name!r}, which is no node: {hint}"
 

@@ -292,8 +292,8 @@ class _Story(Teller):
                 raise KeyboardInterrupt
             frame = results.compare("success", "degraded", "p95", "cost", baseline=BASELINE)
         self.say(
-            f"{int(frame.n.iloc[0]):,} simulated runs each, in a storm: a quarter of the calls refused, some slow, some "
-            "never back: "
+            f"{int(frame.n.iloc[0]):,} simulated runs each, in a storm: a quarter of the calls refused, some slow, "
+            "some never back: "
             f"{long_time(results.frame.latency.sum())} on the virtual clock, {self.seconds_since(began)} on yours. "
             "Latencies and storm are assumptions; all other steps are the real ones."
         )

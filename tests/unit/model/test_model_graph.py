@@ -48,7 +48,7 @@ def test_a_default_does_not_excuse_an_unknown_parameter() -> None:
 
     (problem,) = problems(workflow(plan, draft))
     assert "'temprature', which is no node" in problem
-    assert "there are: plan, draft" in problem
+    assert "there are: input, plan, draft" in problem
 
 
 def test_const_does_excuse_it() -> None:
