@@ -10,11 +10,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import isfinite
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from orchkit.errors import CodecError, DefinitionError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = ["ANY", "Codec", "codec_for", "plain"]
 
@@ -173,62 +176,83 @@ class Codec:
             self._adapt(annotation)
 
     def _adapt(self, annotation: Any) -> None:
-        # Imported here: the fold and the plan must not pay for pydantic.
-        from pydantic import TypeAdapter
+        annotation = type(None) if annotation is None else annotation
+        adapter = _adapter_of(annotation)
+        simple = annotation if annotation in _SIMPLE else None
+        self.load = _reader(adapter, simple)
+        self.dump = _writer(adapter, simple, self.load)
 
-        if annotation is None:
-            annotation = type(None)
+
+def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
+    # Imported here: the fold and the plan must not pay for pydantic.
+    from pydantic import TypeAdapter
+
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        if not adapter.pydantic_complete:
+            adapter.rebuild(raise_errors=True)
+    except Exception as error:  # pydantic refuses by half a dozen classes, and by TypeError and NameError
+        raise DefinitionError(
+            f"values of {annotation!r} cannot be checked or stored: {_first_line(error)}; "
+            "use a pydantic model, a dataclass or built-in types"
+        ) from error
+    return adapter
+
+
+def _writer(
+    adapter: TypeAdapter[Any], simple: type | None, from_json: Callable[[Any], Any]
+) -> Callable[[Any, str], Any]:
+    validate, dump = adapter.validate_python, adapter.dump_python
+    ambiguous = _has_union(adapter.core_schema)
+
+    def to_json(value: Any, node: str) -> Any:
+        if simple is not None and type(value) is simple:
+            return plain(value, "", node)
+        valid = validate(value)
         try:
-            adapter = TypeAdapter(annotation)
-            if not adapter.pydantic_complete:
-                adapter.rebuild(raise_errors=True)
-        except Exception as error:  # pydantic refuses by half a dozen classes, and by TypeError and NameError
-            raise DefinitionError(
-                f"values of {annotation!r} cannot be checked or stored: {_first_line(error)}; "
-                "use a pydantic model, a dataclass or built-in types"
-            ) from error
-        validate, dump = adapter.validate_python, adapter.dump_python
-        simple = annotation in _SIMPLE
-        ambiguous = _has_union(adapter.core_schema)
+            _refuse_lossy(dump(valid, by_alias=False, round_trip=True, warnings=False), "", node)
+            json = plain(dump(valid, mode="json", by_alias=False, round_trip=True, warnings=False), "", node)
+        except CodecError:
+            raise
+        except Exception as error:
+            raise _unstorable(valid, node, _first_line(error)) from error
+        _check_readable(valid, json, node, from_json, ambiguous)
+        return json
 
-        def to_json(value: Any, node: str) -> Any:
-            if simple and type(value) is annotation:
-                return plain(value, "", node)
-            valid = validate(value)
-            try:
-                _refuse_lossy(dump(valid, by_alias=False, round_trip=True, warnings=False), "", node)
-                json = plain(dump(valid, mode="json", by_alias=False, round_trip=True, warnings=False), "", node)
-            except CodecError:
-                raise
-            except Exception as error:
-                raise _unstorable(valid, node, _first_line(error)) from error
-            # Read back at once: what cannot be read would otherwise fail in whoever comes next, or after a restart.
-            try:
-                back = from_json(json)
-            except Exception as error:
-                raise _unstorable(valid, node, f"its JSON cannot be read back: {_one_line(error)}") from error
-            if ambiguous and not _alike(valid, back):
-                why = f"it would come back as {_shown(back)}; tell a union's members apart by a discriminator"
-                raise _unstorable(valid, node, why)
-            return json
+    return to_json
 
-        def from_json(value: Any) -> Any:
-            kind = type(value)
-            if simple and kind is annotation:
-                return value
-            if kind is list or kind is dict:
-                value = _copy(value)  # below `Any` pydantic hands out the very object, and the log with it
+
+def _check_readable(valid: Any, json: Any, node: str, from_json: Callable[[Any], Any], ambiguous: bool) -> None:
+    # Read back at once: what cannot be read would otherwise fail in whoever comes next, or after a restart.
+    try:
+        back = from_json(json)
+    except Exception as error:
+        raise _unstorable(valid, node, f"its JSON cannot be read back: {_one_line(error)}") from error
+    if ambiguous and not _alike(valid, back):
+        why = f"it would come back as {_shown(back)}; tell a union's members apart by a discriminator"
+        raise _unstorable(valid, node, why)
+
+
+def _reader(adapter: TypeAdapter[Any], simple: type | None) -> Callable[[Any], Any]:
+    validate = adapter.validate_python
+
+    def from_json(value: Any) -> Any:
+        kind = type(value)
+        if kind is simple:
+            return value
+        if kind is list or kind is dict:
+            value = _copy(value)  # below `Any` pydantic hands out the very object, and the log with it
+        try:
+            return validate(value, by_alias=True, by_name=True)
+        except ValueError:
+            # A strict model takes a date from JSON text, and not from a str.
             try:
-                return validate(value, by_alias=True, by_name=True)
+                return adapter.validate_json(_ENCODE(value), by_alias=True, by_name=True)
             except ValueError:
-                # A strict model takes a date from JSON text, and not from a str.
-                try:
-                    return adapter.validate_json(_ENCODE(value), by_alias=True, by_name=True)
-                except ValueError:
-                    pass
-                raise
+                pass
+            raise
 
-        self.dump, self.load = to_json, from_json
+    return from_json
 
 
 def _unstorable(value: Any, node: str, why: str) -> CodecError:
