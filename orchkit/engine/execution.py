@@ -447,7 +447,7 @@ class Execution:
             self.on_question()
 
     def hide_pending(self, inst: Instance) -> None:
-        """Take a question back, and tell later answers that they were."""
+        """Take a question back: it is settled, or the run stops."""
         self.pending.pop((inst.node, inst.item), None)
 
     # Resuming

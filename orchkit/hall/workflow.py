@@ -381,6 +381,8 @@ class Workflow:
     ) -> Run:
         """Start a live run; returns as soon as its admission is durable.
 
+        Inside an async step it returns before that, because waiting would block the engine that has to finish it.
+
         Parameters
         ----------
         input : object

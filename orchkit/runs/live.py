@@ -149,10 +149,13 @@ class LiveRun:
     def _ended(self, error: BaseException | None) -> None:
         # From the writer's thread when the end is durable, or from the engine's when it broke. Types of users are
         # not rebuilt on the writer's: it would keep every other run waiting.
-        if self._engine.on_it() or self._engine.loop.is_closed():
+        if self._engine.on_it():
             self._finish(error)
-        else:
+            return
+        try:
             self._engine.loop.call_soon_threadsafe(self._finish, error)
+        except RuntimeError:  # the loop is closed: Python ends
+            self._finish(error)
 
     def _finish(self, error: BaseException | None) -> None:
         _LIVE.pop(self.head.run_id, None)
@@ -303,7 +306,6 @@ class LiveRun:
     def cancel(self, *, by: str = "", why: str = "") -> None:
         """End it; returns when that is durable, and what is recorded stays."""
         by, why = _checked_text("by", by, self.head.run_id), _checked_text("why", why, self.head.run_id)
-
         self._act(lambda: self._execution.cancel(by, why))
 
     def suspend(self, *, by: str = "", why: str = "") -> None:
