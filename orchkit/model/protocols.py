@@ -177,15 +177,18 @@ class Journal(Protocol):
     def when_durable(self, wake: Callable[[BaseException | None], None]) -> None:
         """Call `wake` once all that was appended so far is durable, from any thread; with an error if it failed."""
 
+    def release(self) -> None:
+        """Say that this process executes the run no more; safe to call twice."""
+
 
 class RunStore(Protocol):
     """Where runs are kept; the memory store and the DuckDB store pass one suite of tests."""
 
     def admit(self, head: Head) -> Journal:
-        """Take a new run; its first event makes the admission durable."""
+        """Take a new run; it is there as soon as its first event is."""
 
-    def journal(self, head: Head) -> Journal:
-        """Give a journal that continues a run's log."""
+    def take(self, run_id: str) -> tuple[Head, list[Event], Journal]:
+        """Take a run to go on with it, and nobody else may; raises `RunUnknown` and `RunHeld`."""
 
     def head(self, run_id: str) -> Head:
         """Give a run's admission; raises `RunUnknown`."""

@@ -25,9 +25,7 @@ from orchkit.errors import (
     DefinitionError,
     RunCrashed,
     RunError,
-    RunHeld,
     RunSuspended,
-    RunUnknown,
 )
 from orchkit.model.codec import codec_for, plain
 from orchkit.model.events import Event
@@ -38,11 +36,10 @@ from orchkit.runs.handle import failing_key, run_error, typed_result
 
 __all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start", "suspend_runs_of"]
 
-DURABILITY = ("strict", "group", "memory")
+DURABILITY = ("strict", "group", "exit", "memory")
 
 _LIVE: dict[str, LiveRun] = {}
 _INSIDE: ContextVar[str] = ContextVar("orchkit_inside", default="")
-_HELD: dict[str, object] = {}
 _NUMBERS = count(1)
 
 
@@ -159,6 +156,7 @@ class LiveRun:
 
     def _finish(self, error: BaseException | None) -> None:
         _LIVE.pop(self.head.run_id, None)
+        self._execution.journal.release()
         with self._lock:
             if self._outcome.done():
                 return
@@ -411,7 +409,7 @@ def resume(program: Program, run_id: str, *, store: RunStore, deps: object, on_c
     RunUnknown
         If the store has no such run.
     RunHeld
-        If this process is executing it.
+        If somebody is executing it.
     DefinitionChanged
         If the workflow is not the recorded one and `on_change` is "error".
     ReplayMismatch
@@ -419,36 +417,25 @@ def resume(program: Program, run_id: str, *, store: RunStore, deps: object, on_c
     """
     if on_change not in ("error", "keep"):
         raise DefinitionError(f"on_change={on_change!r}: use 'error' or 'keep'")
-    mine = object()
+    head, events, journal = store.take(run_id)
     try:
-        # Held before the log is read: of two that resume at once the slower would go on from an old log.
-        if _HELD.setdefault(run_id, mine) is not mine or run_id in _LIVE:
-            raise RunHeld(
-                f"run {run_id!r} is being executed by this process; watch it by store.run({run_id!r})",
-                run_id=run_id,
-            )
-        return _resume(program, run_id, store, deps, on_change)
-    finally:
-        if _HELD.get(run_id) is mine:
-            del _HELD[run_id]
-
-
-def _resume(program: Program, run_id: str, store: RunStore, deps: object, on_change: str) -> LiveRun | None:
-    head, events = store.head(run_id), store.events(run_id)
-    if head.workflow != program.graph.name:
-        raise DefinitionError(f"run {run_id!r} is of workflow {head.workflow!r}, not {program.graph.name!r}")
-    if not events:
-        raise RunUnknown(
-            f"run {run_id!r} was cut off before its start was durable: nothing of it has happened, start it anew",
-            run_id=run_id,
-        )
-    if events[-1].kind == "run_ended":
-        return None
-    if on_change == "error":
-        check_unchanged(head.fingerprints, program.graph)
-    run = LiveRun(head, program, store, store.journal(head), deps, events)
+        _refuse_other(program, head, events, on_change)
+        if events[-1].kind == "run_ended":
+            journal.release()
+            return None
+        run = LiveRun(head, program, store, journal, deps, events)
+    except BaseException:
+        journal.release()
+        raise
     _launch(run, run.go_on)
     return run
+
+
+def _refuse_other(program: Program, head: Head, events: list[Event], on_change: str) -> None:
+    if head.workflow != program.graph.name:
+        raise DefinitionError(f"run {head.run_id!r} is of workflow {head.workflow!r}, not {program.graph.name!r}")
+    if on_change == "error" and events[-1].kind != "run_ended":
+        check_unchanged(head.fingerprints, program.graph)
 
 
 def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
@@ -469,6 +456,7 @@ def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
         raise
     except BaseException:
         _LIVE.pop(run.head.run_id, None)
+        run._execution.journal.release()
         raise
 
 

@@ -1,63 +1,47 @@
-"""The DuckDB store: one file, one writer thread, group commit."""
+"""The DuckDB store: one file, one writer thread a process, group commit."""
 
 from __future__ import annotations
 
 import atexit
 import os
-import re
+import sys
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from ctypes import py_object, pythonapi
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import duckdb
-
-from orchkit.errors import RunUnknown, StoreError
+from orchkit.clock.ids import wall_micro
+from orchkit.errors import RunHeld, StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
-from orchkit.store.opening import inode_of, open_file, release, unreadable
-from orchkit.store.schema import EVENT_COLUMNS, HEAD_COLUMNS, event_of, event_row, head_of, head_row
-from orchkit.store.writer import Wake, Writer
+from orchkit.store.client import RemoteFile
+from orchkit.store.elected import Elected
+from orchkit.store.file import DuckFile
+from orchkit.store.holder import RENEW_SECONDS, Holder, lives, this_process
+from orchkit.store.journal import DuckJournal, LateJournal
+from orchkit.store.rows import Entry, Row, head_row
+from orchkit.store.server import Server
+from orchkit.store.wire import OwnerGone
+from orchkit.store.writer import Writer
 
 __all__ = ["DuckStore"]
 
+T = TypeVar("T")
 
-def _select(columns: tuple[str, ...], table: str) -> str:
-    return f"select {', '.join(chr(34) + name + chr(34) for name in columns)} from {table}"
-
-
-_EVENTS = _select(EVENT_COLUMNS, "event")
-_HEADS = _select(HEAD_COLUMNS, "admission")
-# These functions run what they are given on a connection of their own, outside the reading transaction.
-_OWN_CONNECTION = re.compile("json_execute_serialized_sql|external_resource", re.IGNORECASE)
-_LAST_SEQ = """select greatest(
-    coalesce((select max(seq) from event), 0), coalesce((select max(seq) from admission), 0))"""
-
-
-class _DuckJournal:
-    def __init__(self, writer: Writer, head: Head, ticket: int) -> None:
-        self._writer = writer
-        self._head = head
-        self._ticket = ticket
-
-    def append(self, event: Event) -> None:
-        """Queue an event for the writer."""
-        self._ticket = self._writer.push("event", event_row(self._head, event))
-
-    def behind(self) -> bool:
-        """Say whether the writer has yet to commit something of this run."""
-        return self._ticket > self._writer.durable
-
-    def when_durable(self, wake: Wake) -> None:
-        """Call `wake` from the writer's thread after the commit."""
-        self._writer.when_durable(self._ticket, wake)
+_HELD = """
+    select l.run, h.p.host, h.p.boot, h.p.pid, h.p.born, h.p.until
+    from (select run, arg_max(coalesce(holder, ''), seq) as name from lease {where} group by run) l
+    join (select holder, arg_max({{host: host, boot: boot, pid: pid, born: born, until: until}}, seq) as p
+          from holder group by holder) h on h.holder = l.name"""
+_FEW = 50_000  # runs whose ids are kept in memory; among more, an id that was drawn is trusted to be new
+_RENEW = int(RENEW_SECONDS * 1e6)
 
 
 class DuckStore:
-    """Runs in one DuckDB file.
+    """Runs in one DuckDB file, which other processes of this machine may use at the same time.
+
+    The first that opens a file owns it and serves the others; when it ends, one of them takes its place.
 
     Parameters
     ----------
@@ -66,7 +50,7 @@ class DuckStore:
     Raises
     ------
     StoreBusy
-        If this or another process has the file open.
+        If this process has the file open, or whoever holds it does not answer.
     StoreUnreadable
         If it is no store, damaged, or newer than this orchkit.
     StoreWriteError
@@ -80,72 +64,143 @@ class DuckStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
-        self._closed = False
         self._lock = threading.Lock()
-        self._connection, self._inode = open_file(self.path)
-        try:
-            self._known = {row[0] for row in self._connection.execute("select run from admission").fetchall()}
-            (seq,) = self._connection.execute(_LAST_SEQ).fetchall()[0]
-            self._writer = Writer(
-                self._connection.cursor(), ("admission", "event"), seq, check=self._check, let_go=self._let_go
-            )
-        except duckdb.Error as error:
-            self._let_go()
-            raise unreadable(self.path, error) from error
+        self._taking = threading.Lock()
+        self._mine: set[str] = set()
+        self._ids: set[str] | None = None
+        self._renew_at = 0
+        self._elected = Elected(self.path, self._server, self._renewal)
+        self._writer = Writer(self._elected)
+        self._elected.open_doors()
         atexit.register(self.close)
         _STORES.add(self)
 
-    def admit(self, head: Head) -> _DuckJournal:
-        """Take a new run; its row is committed before or with its first event.
+    def _server(self) -> Server | None:
+        return None if sys.platform == "win32" else Server(self)
+
+    # Runs
+
+    def admit(self, head: Head) -> DuckJournal:
+        """Take a new run; it is there as soon as its first event is, for both are committed at once.
 
         Raises
         ------
         StoreError
             If a run of that id is there.
         """
-        row = head_row(head)
+        first: list[Entry] = [("admission", head_row(head))]
         with self._lock:
-            if head.run_id in self._known:
+            if not self._is_free(head):
                 raise StoreError(f"run {head.run_id!r} is already in {self.path.name}; resume it instead")
-            self._known.add(head.run_id)
-        return _DuckJournal(self._writer, head, self._writer.push("admission", row))
+            if head.mode == "live":
+                self._mine.add(head.run_id)
+                first.append(("lease", (head.run_id, this_process().name)))
+        return self._journal(head, 0, first)
 
-    def journal(self, head: Head) -> _DuckJournal:
-        """Give a journal that continues a run's log."""
-        return _DuckJournal(self._writer, self.head(head.run_id), 0)
+    def _is_free(self, head: Head) -> bool:
+        if self._ids is None:
+            count = self.fetch("select count(*) from admission")[0][0]
+            self._ids = {run for (run,) in self.fetch("select run from admission")} if count <= _FEW else set()
+        if head.run_id in self._ids:
+            return False
+        self._ids.add(head.run_id)
+        return head.mode == "live" or not self.fetch("select 1 from admission where run = ?", [head.run_id])
+
+    def _journal(self, head: Head, n: int, first: Sequence[Entry] = ()) -> DuckJournal:
+        kind = LateJournal if head.durability == "exit" else DuckJournal
+        run_id = head.run_id
+        return kind(self._writer, head, n, first=first, released=lambda: self._mine.discard(run_id))
+
+    def take(self, run_id: str) -> tuple[Head, list[Event], DuckJournal]:
+        """Take a run to go on with it: from now on nobody else may, for as long as this process lives.
+
+        Raises
+        ------
+        RunUnknown
+            If there is none of that id.
+        RunHeld
+            If somebody executes it.
+        """
+        with self._lock:
+            if run_id in self._mine:
+                raise RunHeld(
+                    f"run {run_id!r} is being executed by this process; watch it by store.run({run_id!r})",
+                    run_id=run_id,
+                    pid=os.getpid(),
+                )
+            self._mine.add(run_id)
+        try:
+            head, events = self._read(lambda place: self._taken(place, run_id))
+        except BaseException:
+            self._mine.discard(run_id)
+            raise
+        return head, events, self._journal(head, len(events))
+
+    def _taken(self, place: DuckFile | RemoteFile, run_id: str) -> tuple[Head, list[Event]]:
+        me = this_process()
+        return place.take(run_id, me) if isinstance(place, RemoteFile) else self.take_for(run_id, me)
+
+    def take_for(self, run_id: str, holder: Holder) -> tuple[Head, list[Event]]:
+        """Give a run to a process, as the owner of the file, and its log; durable when it returns."""
+        with self._taking:
+            head = self.head(run_id)
+            current = self._holders("where run = ?", [run_id]).get(run_id)
+            if current is not None and current.name != holder.name:
+                raise RunHeld(
+                    f"run {run_id!r} is being executed by process {current.pid} on {current.host}; watch it by "
+                    f"store.run({run_id!r})",
+                    run_id=run_id,
+                    pid=current.pid,
+                    host=current.host,
+                )
+            self._writer.push(holder.entry(), ("lease", (run_id, holder.name)))
+            return head, self.events(run_id)
+
+    def holders(self) -> dict[str, Holder]:
+        """Give the processes that execute runs now, by run."""
+        return self._holders("", [])
+
+    def _holders(self, where: str, parameters: list[Any]) -> dict[str, Holder]:
+        rows = self.fetch(_HELD.format(where=where), parameters)
+        held = {run: Holder.of(*row) for run, *row in rows}
+        return {run: holder for run, holder in held.items() if lives(holder)}
+
+    def _renewal(self) -> list[Entry]:
+        now = wall_micro()
+        if not self._mine or now < self._renew_at:
+            return []
+        self._renew_at = now + _RENEW
+        return [this_process().entry()]
+
+    def append_durably(self, entries: Sequence[Entry], *, again: bool) -> None:
+        """Append what another process sends; with `again`, what is there already is left out."""
+        if again:
+            entries = self._read(lambda place: place.unseen(entries) if isinstance(place, DuckFile) else entries)
+        if entries:
+            self._writer.push(*entries)
+            self._writer.flush()
+
+    # Reading, after all that was appended is committed
 
     def head(self, run_id: str) -> Head:
         """Give a run's admission."""
-        rows = self.fetch(f"{_HEADS} where run = ?", [run_id])
-        if not rows:
-            raise RunUnknown(f"no run {run_id!r} in {self.path.name}; store.runs() lists what is there", run_id=run_id)
-        return head_of(rows[0])
+        return self._read(lambda place: place.head(run_id))
 
     def heads(self) -> list[Head]:
         """Give all admissions, in order."""
-        return [head_of(row) for row in self.fetch(f"{_HEADS} order by seq")]
+        return self._read(lambda place: place.heads())
 
     def events(self, run_id: str) -> list[Event]:
-        """Give a run's log, whatever is still on its way included."""
-        self.head(run_id)
-        return [event_of(row) for row in self.fetch(f"{_EVENTS} where run = ? order by seq", [run_id])]
+        """Give a run's log."""
+        return self._read(lambda place: place.events(run_id))
 
-    def fetch(self, sql: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
-        """Run a query on a cursor of its own, to its last row, after all that was appended is committed."""
-        with self._reading() as cursor:
-            try:
-                rows: list[tuple[Any, ...]] = cursor.execute(sql, parameters or []).fetchall()
-            except duckdb.Error as error:
-                raise unreadable(self.path, error) from error
-            return rows
+    def fetch(self, sql: str, parameters: Sequence[Any] | None = None) -> list[Row]:
+        """Run a query of ours and give its rows."""
+        return self._read(lambda place: place.fetch(sql, parameters))
 
-    def frame(self, sql: str, parameters: list[Any] | None = None) -> Any:
-        """Run a query and give a pandas DataFrame."""
-        with self._reading() as cursor:
-            try:
-                return cursor.execute(sql, parameters or []).df()
-            except duckdb.Error as error:
-                raise unreadable(self.path, error) from error
+    def frame(self, sql: str, parameters: Sequence[Any] | None = None) -> Any:
+        """Run a query of ours and give a pandas DataFrame."""
+        return self._read(lambda place: place.frame(sql, parameters))
 
     def query(self, sql: str) -> Any:
         """Run one SELECT of a user's and give a pandas DataFrame.
@@ -157,35 +212,26 @@ class DuckStore:
         StoreError
             For anything else, or what DuckDB refuses.
         """
-        with self._reading() as cursor:
-            try:
-                statements = cursor.extract_statements(sql)
-                # Not EXPLAIN either: with ANALYZE it executes what it explains.
-                kinds = [statement.type for statement in statements]
-                if kinds != [duckdb.StatementType.SELECT] or _OWN_CONNECTION.search(sql):
-                    raise StoreError(f"store.sql takes one SELECT; {sql[:60]!r} is something else")
-                # An INSERT inside a WITH counts as a SELECT; this refuses it.
-                cursor.execute("begin transaction read only")
-                return cursor.execute(statements[0]).df()
-            except (duckdb.Error, TypeError) as error:
-                raise StoreError(f"{_said(error)}: {str(sql)[:200]!r}") from error
+        return self._read(lambda place: place.query(sql))
+
+    def arrow(self, sql: str, parameters: Sequence[Any] | None) -> bytes:
+        """Run one SELECT for another process, and give its rows as an Arrow IPC stream."""
+        packed: bytes = self._read(lambda place: _own(place).query(sql, parameters, arrow=True))
+        return packed
+
+    def _read(self, question: Callable[[DuckFile | RemoteFile], T]) -> T:
+        if self._writer.refusal is not None:
+            self._writer.refuse()
+        if self.is_closed():
+            raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
+        self._writer.flush()
+        return self._elected.ask(question)
+
+    # The end
 
     def is_closed(self) -> bool:
         """Say whether it has let the file go, or belongs to the process that this one was forked from."""
-        return self._closed
-
-    @contextmanager
-    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        if self._writer.refusal is not None:
-            self._writer.refuse()
-        if not self._closed:
-            self._writer.flush()
-        with self._lock:
-            if self._closed:
-                raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
-            cursor = self._connection.cursor()
-        with cursor:
-            yield cursor
+        return self._elected.over
 
     def close(self) -> None:
         """Make everything durable and let the file go; safe to call twice.
@@ -195,34 +241,25 @@ class DuckStore:
         StoreWriteError
             If something that was appended could not be made durable.
         """
-        if self._closed:
+        if self.is_closed():
             return
+        atexit.unregister(self.close)
+        self._elected.close_doors()
         self._writer.close()
-        self._let_go()
-
-    def _check(self) -> None:
-        if inode_of(self.path) != self._inode:
-            raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open")
-
-    def _let_go(self) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            atexit.unregister(self.close)
-            self._connection.close()
-            release(self._inode)
+        self._elected.let_go()
 
     def _disown(self) -> None:
-        self._lock = threading.Lock()
-        self._closed = True
-        # Kept alive for as long as the child lives: its destructor would checkpoint the parent's file and delete the
-        # write-ahead log that the parent goes on writing to, and what that acknowledges then would be lost in a
-        # crash. The frame of the writer's thread keeps it too, but only because CPython forgets to free it.
-        pythonapi.Py_IncRef(py_object(self._connection))
+        self._lock, self._taking = threading.Lock(), threading.Lock()
+        self._elected.disown()
         self._writer.disown(
             StoreError(f"{self.path.name} was opened before a fork; open it in one process, or use spawn")
         )
+
+
+def _own(place: DuckFile | RemoteFile) -> DuckFile:
+    if isinstance(place, RemoteFile):
+        raise OwnerGone  # asked of a process that owns the file no more
+    return place
 
 
 _STORES: weakref.WeakSet[DuckStore] = weakref.WeakSet()
@@ -235,8 +272,3 @@ def _disown_all() -> None:
 
 
 os.register_at_fork(after_in_child=_disown_all)
-
-
-def _said(error: BaseException) -> str:
-    # DuckDB's second paragraph draws the query with a caret; the first may name what was meant.
-    return str(error).partition("\n\n")[0].replace("\n", " ")

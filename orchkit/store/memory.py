@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from orchkit.errors import RunUnknown, StoreError, StoreWriteError
+from orchkit.errors import RunHeld, RunUnknown, StoreError, StoreWriteError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 
@@ -13,15 +13,15 @@ __all__ = ["MemoryStore"]
 
 
 class _MemoryJournal:
-    def __init__(self, store: MemoryStore, events: list[Event]) -> None:
+    def __init__(self, store: MemoryStore, head: Head) -> None:
         self._store = store
-        self._events = events
+        self._head = head
 
     def append(self, event: Event) -> None:
         """Take an event."""
         if self._store.closed:
             raise StoreWriteError("the memory store is closed, nothing of it is left; make a new one")
-        self._events.append(event)
+        self._store._append(self._head, event)
 
     def behind(self) -> bool:
         """Never behind: memory is as durable as it gets here."""
@@ -31,6 +31,10 @@ class _MemoryJournal:
         """Wake at once."""
         wake(None)
 
+    def release(self) -> None:
+        """Say that the run is executed no more."""
+        self._store._taken.discard(self._head.run_id)
+
 
 class MemoryStore:
     """Runs in memory: nothing survives the process, nor `close`."""
@@ -39,10 +43,11 @@ class MemoryStore:
         self.closed = False
         self._heads: dict[str, Head] = {}
         self._logs: dict[str, list[Event]] = {}
+        self._taken: set[str] = set()
         self._lock = threading.Lock()
 
     def admit(self, head: Head) -> _MemoryJournal:
-        """Take a new run.
+        """Take a new run; it is there as soon as its first event is.
 
         Raises
         ------
@@ -50,16 +55,36 @@ class MemoryStore:
             If a run of that id is there.
         """
         with self._lock:
-            heads = self._open()
-            if head.run_id in heads:
+            if head.run_id in self._open() or head.run_id in self._taken:
                 raise StoreError(f"run {head.run_id!r} is already in the memory store; resume it instead")
-            log = self._logs[head.run_id] = []
-            heads[head.run_id] = head
-        return _MemoryJournal(self, log)
+            self._taken.add(head.run_id)
+        return _MemoryJournal(self, head)
 
-    def journal(self, head: Head) -> _MemoryJournal:
-        """Give a journal that continues a run's log."""
-        return _MemoryJournal(self, self._logs[self.head(head.run_id).run_id])
+    def take(self, run_id: str) -> tuple[Head, list[Event], _MemoryJournal]:
+        """Take a run to go on with it; nobody else may until its journal is released.
+
+        Raises
+        ------
+        RunUnknown
+            If there is none of that id.
+        RunHeld
+            If somebody executes it.
+        """
+        with self._lock:
+            head = self.head(run_id)
+            if run_id in self._taken:
+                raise RunHeld(f"run {run_id!r} is being executed by this process", run_id=run_id)
+            self._taken.add(run_id)
+            return head, list(self._logs[run_id]), _MemoryJournal(self, head)
+
+    def _append(self, head: Head, event: Event) -> None:
+        log = self._logs.get(head.run_id)
+        if log is None:
+            log = self._logs[head.run_id] = []
+            self._heads[head.run_id] = head
+        log.append(event)
+        if event.kind in ("run_ended", "suspended"):
+            self._taken.discard(head.run_id)
 
     def head(self, run_id: str) -> Head:
         """Give a run's admission."""

@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import re
 import threading
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from orchkit.clock.ids import here
 from orchkit.errors import StoreBusy, StoreUnreadable, StoreWriteError
 from orchkit.store.schema import SCHEMA_VERSION, STATEMENTS, TABLES
 from orchkit.store.writer import first_line
 
-__all__ = ["Inode", "inode_of", "open_file", "release", "unreadable"]
+__all__ = ["Inode", "inode_of", "open_file", "refuse_unfit", "release", "unreadable"]
 
 Inode = tuple[int, int]
 
@@ -55,10 +57,7 @@ def open_file(path: Path) -> tuple[duckdb.DuckDBPyConnection, Inode]:
     StoreWriteError
         If nothing can be written there.
     """
-    if path.is_dir():
-        raise StoreUnreadable(f"{path} is a directory; give the path of a file, such as lab.duckdb")
-    if not path.parent.is_dir():
-        raise StoreUnreadable(f"{path.parent} does not exist; make the directory first, or use another path")
+    refuse_unfit(path)
     with _LOCK:
         _refuse_held(path)
         connection = _connect(path)
@@ -76,6 +75,24 @@ def open_file(path: Path) -> tuple[duckdb.DuckDBPyConnection, Inode]:
             raise unreadable(path, error) from error
         raise
     return connection, inode
+
+
+def refuse_unfit(path: Path) -> None:
+    """Refuse what can be no store, or is open in this process, before anything is made beside it.
+
+    Raises
+    ------
+    StoreBusy
+        If this process has it open.
+    StoreUnreadable
+        If it is a directory, or a file of another kind.
+    """
+    if path.is_dir():
+        raise StoreUnreadable(f"{path} is a directory; give the path of a file, such as lab.duckdb")
+    if not path.parent.is_dir():
+        raise StoreUnreadable(f"{path.parent} does not exist; make the directory first, or use another path")
+    _refuse_held(path)
+    _refuse_foreign(path)
 
 
 def inode_of(path: Path) -> Inode | None:
@@ -122,7 +139,6 @@ def _refuse_held(path: Path) -> None:
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    _refuse_foreign(path)
     try:
         return duckdb.connect(str(path), config=_CONFIG)
     except duckdb.Error as error:
@@ -200,8 +216,9 @@ def _probe(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     try:
         connection.execute(
             """insert into opening
-               select coalesce(max(epoch), 0) + 1, ?, make_timestamp(epoch_us(now())), version() from opening""",
-            [os.getpid()],
+               select coalesce(max(epoch), 0) + 1, ?, ?, make_timestamp(epoch_us(now())), version(), ?, 0
+               from opening""",
+            [os.getpid(), here(), version("orchkit")],
         )
     except duckdb.Error as error:
         raise _unwritable(path, error) from error

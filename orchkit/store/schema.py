@@ -1,14 +1,14 @@
-"""The tables and views of a store file, and how events become rows.
+"""The tables and views of a store file.
 
 Append-only, with no keys and no indexes: order is the order of ``seq``, and zone maps find a run without an index
 (secondary indexes were found stale after a crash in older DuckDB, and cost size for nothing). What is analysed is a
-typed column; the body stays JSON text, so that nothing depends on young types.
+typed column; a body is JSON text, so that nothing depends on young types, and one that is long or binary is kept once.
 
 What ``store.sql`` sees. Times ``t`` and lengths ``dur`` are float seconds, ``t`` since the start of the run; ``wall``
 and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
 
     event                         table: a row an event
-        seq                       order in the store, from 1; admissions count too, so a run's numbers have gaps
+        seq                       order in the store, from 1; other rows count too, so a run's numbers have gaps
         t                         seconds since the start of the run
         wall                      the same by the wall; null for a virtual run
         run, kind, node           node is a path, null for events of the run itself
@@ -17,8 +17,15 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
         status                    what it came to: ok, error, timeout, ... of an attempt, completed, ... of a node
         dur                       length of what ended here, or of the wait that begins here
         cost, tokens              of the attempt that ended here, else 0
-        error, by, body           "Type: message"; who did it; JSON text
+        error, by, body           "Type: message"; who did it; JSON text of at most 4096 bytes, else see ref
         key                       of an effect: its idempotency key without the run id
+        n                         place in the run's log, from 1, without gaps
+        ref                       of a body that is longer, or holds bytes: names its row in payload
+
+    payload                       table: a row a long body, once however many events have it
+        seq, ref
+        codec                     json, or how data is to be read: bytes as they are (Arrow IPC, npy, ...), msgpack
+        text, data                the JSON; the bytes
 
     attempt                       view: a row a try of a step
         run, node, item, generation, leg, attempt
@@ -27,10 +34,17 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
         cost, tokens, error       what it cost; why it failed
         injected                  how many faults were injected into it
 
-    node_run                      view: a row a settled instance: a node, or an item of a map
+    node_run                      view: a row an instance: a node or an item of a map, in one generation
         run, node, item, generation
-        status                    completed, degraded, failed, skipped
-        t, error                  when it settled; why it failed or was skipped
+        status                    completed, degraded, failed, skipped; open: it has begun and not settled
+        begun, t                  when it began, null if it never did; when it settled, null while it is open
+        error                     why it failed or was skipped
+
+    timeline                      view: a row a stretch of time, for drawing
+        run, node, item, generation, leg, attempt
+        what                      attempt, wait (of a retry), approval (while a person is asked)
+        t, dur                    when it began; how long it took, null while it is open
+        status                    of the attempt or the approval
 
     effect                        view: a row an effect on the world outside, whatever attempts and generations it took
         run, node, item
@@ -47,62 +61,62 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
 
     run                           view: a row a run that has begun, in order of admission
         run, workflow, mode, seed, started, durability
+        parent                    the run that it was forked from
         status                    completed, degraded, failed, cancelled, suspended; open: the log has no end
         t                         of the last event
         events, cost, tokens      how many events; sums over the attempts
 
-Tables of the store's own: ``admission`` (a run's head), ``meta`` (the schema version), ``opening`` (who opened it
-when).
+Tables of the store's own: ``admission`` (a run's head), ``lease`` (which process took a run when, or gave it back),
+``holder`` (those processes, and until when their word holds), ``meta`` (the schema version), ``opening`` (who opened
+it when, and what was missing then).
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-import msgspec
+__all__ = ["APPENDED", "EVENT_COLUMNS", "HEAD_COLUMNS", "SCHEMA_VERSION", "STATEMENTS", "TABLES"]
 
-from orchkit.errors import CodecError
-from orchkit.model.events import Event
-from orchkit.model.records import Head
+SCHEMA_VERSION: Final = 2
 
-__all__ = [
-    "EVENT_COLUMNS",
-    "HEAD_COLUMNS",
-    "SCHEMA_VERSION",
-    "STATEMENTS",
-    "TABLES",
-    "event_of",
-    "event_row",
-    "head_of",
-    "head_row",
-]
-
-SCHEMA_VERSION: Final = 1
-TABLES: Final = frozenset({"meta", "opening", "admission", "event"})
-
-HEAD_COLUMNS: Final = ("seq", "run", "workflow", "mode", "seed", "started", "durability", "fingerprints")
+HEAD_COLUMNS: Final = (
+    "seq", "run", "workflow", "mode", "seed", "started", "durability", "fingerprints", "parent",
+)  # fmt: skip
 EVENT_COLUMNS: Final = (
     "seq", "t", "wall", "run", "kind", "node", "item", "generation", "leg", "attempt", "status", "dur", "cost",
-    "tokens", "error", "by", "body", "key",
+    "tokens", "error", "by", "body", "key", "n", "ref",
 )  # fmt: skip
 
-STATEMENTS: Final = (
-    "create table meta(key varchar, value varchar)",
-    "create table opening(epoch integer, pid integer, opened timestamp, duckdb varchar)",
-    """create table admission(
+APPENDED: Final = {
+    "admission": """create table admission(
         seq bigint, run varchar, workflow varchar, mode varchar, seed bigint, started timestamp,
-        durability varchar, fingerprints varchar)""",
-    """create table event(
+        durability varchar, fingerprints varchar, parent varchar)""",
+    "payload": "create table payload(seq bigint, ref varchar, codec varchar, text varchar, data blob)",
+    "event": """create table event(
         seq bigint, t double, wall timestamp, run varchar, kind varchar, node varchar, item integer,
         generation integer, leg integer, attempt integer, status varchar, dur double, cost double, tokens bigint,
-        error varchar, "by" varchar, body varchar, "key" varchar)""",
-    """create view attempt as select
+        error varchar, "by" varchar, body varchar, "key" varchar, n integer, ref varchar)""",
+    "holder": """create table holder(
+        seq bigint, holder varchar, host varchar, boot varchar, pid integer, born varchar, until timestamp)""",
+    "lease": "create table lease(seq bigint, run varchar, holder varchar)",
+}
+"""The tables that the writer appends to, in the order in which a batch's rows go into them; ``seq`` comes first."""
+
+_OWN: Final = (
+    "create table meta(key varchar, value varchar)",
+    """create table opening(
+        epoch integer, pid integer, host varchar, opened timestamp, duckdb varchar, orchkit varchar, missing bigint)""",
+)
+TABLES: Final = frozenset({"meta", "opening", *APPENDED})
+
+_ENDS: Final = "kind in ('completed', 'failed', 'cancelled')"
+_VIEWS: Final = (
+    f"""create view attempt as select
         run, node, item, generation, leg, attempt,
         min(t) filter (kind = 'started') as t,
         coalesce(arg_max(case kind when 'failed' then coalesce(status, 'error') else kind end, seq)
-                 filter (kind in ('completed', 'failed', 'cancelled')), 'open') as status,
-        arg_max(dur, seq) filter (kind in ('completed', 'failed', 'cancelled')) as dur,
+                 filter ({_ENDS}), 'open') as status,
+        arg_max(dur, seq) filter ({_ENDS}) as dur,
         sum(cost) as cost, sum(tokens)::bigint as tokens,
         arg_max(error, seq) filter (kind = 'failed') as error,
         count(*) filter (kind = 'injected') as injected
@@ -110,11 +124,31 @@ STATEMENTS: Final = (
         where attempt > 0 and kind in ('started', 'completed', 'failed', 'cancelled', 'injected')
         group by run, node, item, generation, leg, attempt order by run, t, node, item, leg, attempt""",
     """create view node_run as select
-        run, node, item, generation,
-        arg_max(case kind when 'skipped' then 'skipped' else status end, seq) as status,
-        arg_max(t, seq) as t, arg_max(error, seq) as error
-        from event where kind in ('settled', 'skipped')
-        group by run, node, item, generation order by run, t, node, item""",
+        run, split_part(node, '/fallback:', 1) as node, item, generation,
+        coalesce(arg_max(case kind when 'skipped' then 'skipped' else status end, seq)
+                 filter (kind in ('settled', 'skipped')), 'open') as status,
+        min(t) filter (kind in ('started', 'asked')) as begun,
+        arg_max(t, seq) filter (kind in ('settled', 'skipped')) as t,
+        arg_max(error, seq) filter (kind in ('settled', 'skipped')) as error
+        from event where kind in ('started', 'asked', 'settled', 'skipped')
+        group by all order by run, begun, t, node, item, generation""",
+    """create view approval as select
+        e.run, e.node, e.item, e.generation,
+        min(t) filter (kind = 'asked') as asked, min(dur) filter (kind = 'asked') as timeout,
+        arg_max(kind, e.seq) as status,
+        min(t) filter (kind in ('answered', 'expired')) as settled,
+        arg_max("by", e.seq) filter (kind = 'answered') as "by",
+        arg_min(coalesce(body, p.text), e.seq) filter (kind = 'asked') as shown,
+        arg_max(coalesce(body, p.text), e.seq) filter (kind = 'answered') as answer
+        from event e left join payload p on p.ref = e.ref where kind in ('asked', 'answered', 'expired')
+        group by e.run, e.node, e.item, e.generation order by e.run, asked, e.node, e.item""",
+    """create view timeline as
+        select run, node, item, generation, leg, attempt, 'attempt' as what, t, dur, status from attempt
+        union all
+        select run, node, item, generation, leg, attempt, 'wait', t, dur, null from event where kind = 'waiting'
+        union all
+        select run, node, item, generation, 0, 0, 'approval', asked, settled - asked, status from approval
+        order by run, t, node, item, generation, leg, attempt""",
     """create view effect as select
         run, node, item, run || ':' || "key" as idempotency_key,
         case when bool_or(kind = 'completed') then 'completed'
@@ -122,141 +156,14 @@ STATEMENTS: Final = (
         count(*) filter (kind = 'started') as attempts, count(*) filter (kind = 'completed') as completed
         from event where "key" is not null and kind in ('started', 'completed', 'failed', 'cancelled')
         group by run, node, item, "key" order by run, node, item""",
-    """create view approval as select
-        run, node, item, generation,
-        min(t) filter (kind = 'asked') as asked, min(dur) filter (kind = 'asked') as timeout,
-        arg_max(kind, seq) as status,
-        min(t) filter (kind in ('answered', 'expired')) as settled,
-        arg_max("by", seq) filter (kind = 'answered') as "by",
-        arg_min(body, seq) filter (kind = 'asked') as shown,
-        arg_max(body, seq) filter (kind = 'answered') as answer
-        from event where kind in ('asked', 'answered', 'expired')
-        group by run, node, item, generation order by run, asked, node, item""",
     """create view run as select
-        a.run, a.workflow, a.mode, a.seed, a.started, a.durability,
+        a.run, a.workflow, a.mode, a.seed, a.started, a.durability, a.parent,
         case arg_max(e.kind, e.seq) when 'run_ended' then arg_max(e.status, e.seq) when 'suspended' then 'suspended'
             else 'open' end as status,
         max(e.t) as t, count(e.seq) as events,
         coalesce(sum(e.cost), 0) as cost, coalesce(sum(e.tokens), 0)::bigint as tokens
         from admission a join event e on e.run = a.run
-        group by a.seq, a.run, a.workflow, a.mode, a.seed, a.started, a.durability order by a.seq""",
+        group by a.seq, a.run, a.workflow, a.mode, a.seed, a.started, a.durability, a.parent order by a.seq""",
 )
 
-_EPOCH: Final = datetime(1970, 1, 1)
-_MICRO: Final = timedelta(microseconds=1)
-_JSON: Final = msgspec.json.Encoder()
-_PARSE: Final = msgspec.json.Decoder()
-_SURE: Final = 2**51
-_INT64: Final = 2**63
-
-
-def _stamp(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
-
-
-def _seconds(micros: int) -> float:
-    # A double of seconds rounds back to each microsecond for 71 years, and later still to whole seconds.
-    seconds = micros / 1e6
-    if micros > _SURE and round(seconds * 1e6) != micros:
-        raise ValueError(f"{micros} microseconds are more than seconds can tell apart")
-    return seconds
-
-
-def _int64(value: int) -> int:
-    if not -_INT64 <= value < _INT64:
-        raise ValueError(f"{value} is beyond 64 bits")
-    return value
-
-
-def event_row(head: Head, event: Event) -> tuple[Any, ...]:
-    """Lay an event out as a row, but for its ``seq``; what does not apply is null.
-
-    Raises
-    ------
-    CodecError
-        If it would not read back as it is. It is found here, on the thread of the run that is to blame, and not by
-        the writer, whose commit holds events of other runs too.
-    """
-    try:
-        return _event_row(head, event)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise CodecError(
-            f"event {event.kind!r} of {event.node or 'the run'!r} cannot be stored: {error}; return plain JSON values, "
-            "and text without lone surrogates",
-            node=event.node,
-        ) from error
-
-
-def _event_row(head: Head, event: Event) -> tuple[Any, ...]:
-    t, kind, node, item, generation, leg, attempt, status, dur, cost, tokens, error, by, key, body = (
-        event.t, event.kind, event.node, event.item, event.generation, event.leg, event.attempt, event.status,
-        event.dur, event.cost, event.tokens, event.error, event.by, event.key, event.body,
-    )  # fmt: skip
-    text = f"{node}{status}{error}{by}{key}"
-    if not text.isascii():
-        text.encode()
-    return (
-        _seconds(t),
-        _stamp(head.started + t) if head.started else None,
-        head.run_id,
-        kind,
-        node or None,
-        item if item >= 0 else None,
-        generation,
-        leg,
-        attempt,
-        status or None,
-        _seconds(dur) if dur >= 0 else None,
-        cost,
-        _int64(tokens),
-        error or None,
-        by or None,
-        None if body is None else _JSON.encode(body).decode(),
-        key or None,
-    )
-
-
-def event_of(row: tuple[Any, ...]) -> Event:
-    """Read an event back from a row of `EVENT_COLUMNS`."""
-    (_, t, _, _, kind, node, item, generation, leg, attempt, status, dur, cost, tokens, error, by, body, key) = row
-    return Event(
-        round(t * 1e6),
-        kind,
-        node or "",
-        -1 if item is None else item,
-        generation,
-        leg,
-        attempt,
-        status or "",
-        -1 if dur is None else round(dur * 1e6),
-        cost,
-        tokens,
-        error or "",
-        by or "",
-        key or "",
-        None if body is None else _PARSE.decode(body),
-    )
-
-
-def head_row(head: Head) -> tuple[Any, ...]:
-    """Lay an admission out as a row, but for its ``seq``.
-
-    Raises
-    ------
-    CodecError
-        If it would not read back as it is.
-    """
-    try:
-        f"{head.run_id}{head.workflow}{head.mode}{head.durability}".encode()
-        fingerprints = _JSON.encode(head.fingerprints).decode()
-        started = _stamp(head.started) if head.started else None
-        return (head.run_id, head.workflow, head.mode, _int64(head.seed), started, head.durability, fingerprints)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise CodecError(f"run {head.run_id!r} of {head.workflow!r} cannot be stored: {error}") from error
-
-
-def head_of(row: tuple[Any, ...]) -> Head:
-    """Read an admission back from a row of `HEAD_COLUMNS`."""
-    _, run, workflow, mode, seed, started, durability, fingerprints = row
-    micros = 0 if started is None else (started - _EPOCH) // _MICRO
-    return Head(run, workflow, mode, seed, micros, durability, _PARSE.decode(fingerprints))
+STATEMENTS: Final = (*_OWN, *APPENDED.values(), *_VIEWS)

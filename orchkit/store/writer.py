@@ -1,4 +1,4 @@
-"""The writer: one thread, one connection, group commit.
+"""The writer: one thread, one place to write to, group commit.
 
 While one commit syncs, the next batch gathers by itself; waiting on purpose for more would only add latency.
 """
@@ -9,20 +9,35 @@ import sys
 import threading
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
-
-import duckdb
+from collections.abc import Callable, Sequence
+from typing import NoReturn, Protocol
 
 from orchkit.errors import StoreError, StoreWriteError
+from orchkit.store.rows import Entry
+from orchkit.store.schema import EVENT_COLUMNS
 
-__all__ = ["Wake", "Writer", "first_line"]
+__all__ = ["Place", "Wake", "Writer", "first_line"]
 
 _BATCH_ROWS = 1000
+_BATCH_BYTES = 4 * 2**20
 _QUEUE_ROWS = 10_000
+_QUEUE_BYTES = 32 * 2**20
+_BODY = EVENT_COLUMNS.index("body") - 1  # a row lacks its seq
 
-Row = tuple[Any, ...]
 Wake = Callable[[BaseException | None], None]
+
+
+class Place(Protocol):
+    """Where a writer writes; all of it is called on the writer's thread."""
+
+    def commit(self, batch: Sequence[Entry]) -> None:
+        """Append rows, all or none; durable when it returns. What it raises ends the writer."""
+
+    def idle(self) -> float | None:
+        """Do what waits for a quiet moment; give the seconds until the next look, None for never."""
+
+    def let_go(self) -> None:
+        """Give up what a failed commit has left, and the place; safe to call twice."""
 
 
 class Writer:
@@ -30,16 +45,7 @@ class Writer:
 
     Parameters
     ----------
-    connection : duckdb.DuckDBPyConnection
-        Used for nothing else: an appender refuses to work beside an unfinished query.
-    tables : iterable of str
-        Whose first column is ``seq``.
-    seq : int
-        The last one that is taken.
-    check : callable
-        Called after each commit, before anybody is told; raises if what was written is nowhere to be found.
-    let_go : callable
-        Called on the writer's thread after a failure, before anybody is told of it.
+    place : Place
 
     Attributes
     ----------
@@ -49,23 +55,12 @@ class Writer:
         Why it takes no more, once it has failed or was lost in a fork.
     """
 
-    def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        tables: Iterable[str],
-        seq: int,
-        *,
-        check: Callable[[], None],
-        let_go: Callable[[], None],
-    ) -> None:
+    def __init__(self, place: Place) -> None:
         self.durable = 0
         self.refusal: StoreError | None = None
-        self._connection = connection
-        self._appenders: dict[str, Any] = {table: duckdb.appender(table, connection=connection) for table in tables}
-        self._seq = seq
-        self._check = check
-        self._let_go = let_go
-        self._queue: deque[tuple[str, Row]] = deque()
+        self._place = place
+        self._queue: deque[tuple[Entry, ...]] = deque()
+        self._bytes = 0
         self._wakes: list[tuple[int, Wake]] = []
         self._changed = threading.Condition()
         self._pushed = 0
@@ -76,8 +71,8 @@ class Writer:
 
     # From any thread
 
-    def push(self, table: str, row: Row) -> int:
-        """Queue a row, which gets its ``seq`` when it is written; blocks while the queue is full.
+    def push(self, *entries: Entry) -> int:
+        """Queue rows that become durable together; blocks while the queue is full.
 
         The writer never waits for whoever pushes, so the engine's thread may block here: what is told to it
         meanwhile waits in its loop.
@@ -93,17 +88,21 @@ class Writer:
             If an earlier row could not be made durable, or the store is closed.
         """
         with self._changed:
-            while len(self._queue) >= _QUEUE_ROWS and self.refusal is None and not self._on_it():
+            while self._is_full() and self.refusal is None and not self.on_it():
                 self._changed.wait()
             if self.refusal is not None:
                 self.refuse()
             if self._closing:
                 raise StoreWriteError("the store is closed; open it again with ok.open(path)")
-            self._queue.append((table, row))
-            self._pushed += 1
-            if len(self._queue) == 1:
+            if not self._queue:
                 self._changed.notify_all()
+            self._queue.append(entries)
+            self._bytes += sum(map(_weight, entries))
+            self._pushed += 1
             return self._pushed
+
+    def _is_full(self) -> bool:
+        return len(self._queue) >= _QUEUE_ROWS or self._bytes >= _QUEUE_BYTES
 
     def when_durable(self, ticket: int, wake: Wake) -> None:
         """Call `wake` once, when that ticket is durable: at once if it is, else from the writer's thread.
@@ -130,7 +129,7 @@ class Writer:
         """
         if self._pushed <= self.durable:
             return
-        if self._on_it():
+        if self.on_it():
             raise StoreError(
                 "the store was read by a callback on its writer's thread; hand over to another thread first"
             )
@@ -154,7 +153,7 @@ class Writer:
         StoreWriteError
             If that fails.
         """
-        if self._on_it():
+        if self.on_it():
             raise StoreError(
                 "the store was closed by a callback on its writer's thread; hand over to another thread first"
             )
@@ -183,47 +182,38 @@ class Writer:
         self._wakes.clear()
         self.refusal = refusal
 
-    # On the writer's thread
-
-    def _on_it(self) -> bool:
+    def on_it(self) -> bool:
+        """Say whether the caller is on the writer's thread, which cannot wait for itself."""
         return threading.current_thread() is self._thread
+
+    # On the writer's thread
 
     def _serve(self) -> None:
         try:
             while batch := self._gather():
-                self._commit(batch)
-                self._check()
+                self._place.commit([entry for entries in batch for entry in entries])
                 self._tell(len(batch))
         except BaseException as error:
             self._fail(error)
-        else:
-            self._appenders.clear()
-            self._connection.close()
 
-    def _gather(self) -> list[tuple[str, Row]]:
-        queue = self._queue
+    def _gather(self) -> list[tuple[Entry, ...]]:
+        look: float | None = 1.0
+        while not self._wait(look):
+            look = self._place.idle()
         with self._changed:
-            while not queue and not self._closing:
-                self._changed.wait()
-            batch = [queue.popleft() for _ in range(min(len(queue), _BATCH_ROWS))]
+            batch: list[tuple[Entry, ...]] = []
+            size = 0
+            while self._queue and len(batch) < _BATCH_ROWS and size < _BATCH_BYTES:
+                batch.append(self._queue.popleft())
+                size += sum(map(_weight, batch[-1]))
+            self._bytes -= size
             self._changed.notify_all()
             return batch
 
-    def _commit(self, batch: list[tuple[str, Row]]) -> None:
-        rows: dict[str, list[Row]] = {}
-        for table, row in batch:
-            self._seq += 1
-            rows.setdefault(table, []).append((self._seq, *row))
-        # A flush outside a transaction is one of its own: two statements fewer, a quarter of a lone step's time.
-        together = len(rows) > 1
-        if together:
-            self._connection.execute("begin")
-        for table, those in rows.items():
-            appender = self._appenders[table]
-            appender.append_rows(those)
-            appender.flush()
-        if together:
-            self._connection.execute("commit")
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait for rows, or for the end; say whether either came."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._queue) or self._closing, seconds)
 
     def _tell(self, count: int) -> None:
         with self._changed:
@@ -247,26 +237,26 @@ class Writer:
             "store have stopped: free the disk or mend the file, open it again with ok.open(path), and resume them"
         )
         failure.__cause__ = error
-        self._discard()
         # Let go before anybody is told, so that who is told can open it again: after a fatal error DuckDB can do
         # nothing but that, and what came of the last commit is read back from the file.
-        _call(lambda _: self._let_go(), None)
+        _call(lambda _: self._place.let_go(), None)
         with self._changed:
             self.refusal = failure
             self._queue.clear()
+            self._bytes = 0
             wakes, self._wakes = self._wakes, []
             self._changed.notify_all()
         for _, wake in wakes:
             _call(wake, _again(failure))
 
-    def _discard(self) -> None:
-        try:
-            for appender in self._appenders.values():
-                appender.clear()
-            self._appenders.clear()
-            self._connection.close()
-        except duckdb.Error:
-            pass  # the instance is dead; the error that killed it is on its way
+
+def _weight(entry: Entry) -> int:
+    """Tell about how many bytes a row keeps in memory: a queue of big values is full sooner."""
+    table, row = entry
+    if table == "event":
+        body = row[_BODY]
+        return 400 if body is None else 400 + len(body)
+    return 400 + len(row[2] or row[3]) if table == "payload" else 400
 
 
 def _ticket(waiting: tuple[int, Wake]) -> int:

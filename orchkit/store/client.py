@@ -1,0 +1,142 @@
+"""The client: the file of a store as a process sees it that does not own it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from orchkit.errors import StoreBusy
+from orchkit.model.events import Event
+from orchkit.model.records import Head
+from orchkit.store.arrow import from_arrow
+from orchkit.store.election import Notice
+from orchkit.store.holder import Holder
+from orchkit.store.rows import Entry, Row
+from orchkit.store.schema import SCHEMA_VERSION
+from orchkit.store.wire import OwnerGone, error_of, receive, send
+
+__all__ = ["RemoteFile"]
+
+_GREETING = 10.0  # seconds; a busy owner answers within one
+
+
+class _Link:
+    """One connection; who asks waits for the answer, and others wait for their turn."""
+
+    def __init__(self, notice: Notice) -> None:
+        self._lock = threading.Lock()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(_GREETING)
+            self._socket.connect(notice.address)
+            send(self._socket, [notice.token, SCHEMA_VERSION])
+            schema = receive(self._socket)
+            self._socket.settimeout(None)
+        except OSError as error:
+            self._socket.close()
+            raise OwnerGone from error
+        except OwnerGone:
+            self._socket.close()
+            raise
+        if schema != SCHEMA_VERSION:
+            self._socket.close()
+            raise StoreBusy(
+                f"the store is held by process {notice.pid}, whose orchkit writes schema version {schema} and this one "
+                f"{SCHEMA_VERSION}; use the same orchkit in both",
+                pid=notice.pid,
+            )
+
+    def ask(self, *asked: Any) -> Any:
+        """Ask the owner; raises what it raised, or `OwnerGone`."""
+        with self._lock:
+            send(self._socket, asked)
+            ok, answer = receive(self._socket)
+        if ok:
+            return answer
+        raise error_of(*answer)
+
+    def close(self) -> None:
+        """Hang up; safe to call twice."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+
+    def drop(self) -> None:
+        """Forget the connection in a forked child; the parent goes on with it."""
+        self._socket.close()
+
+
+class RemoteFile:
+    """A store's file that another process owns.
+
+    Parameters
+    ----------
+    notice : Notice
+        Where its owner is.
+
+    Raises
+    ------
+    OwnerGone
+        If the owner does not answer; so does every method.
+    """
+
+    def __init__(self, notice: Notice) -> None:
+        self.pid = notice.pid
+        self._writing = _Link(notice)
+        self._reading = _Link(notice)
+
+    def commit(self, batch: Sequence[Entry], *, again: bool = False) -> None:
+        """Let the owner append rows; durable when it returns. With `again` those that it has are left out."""
+        self._writing.ask("push", batch, again)
+
+    def take(self, run_id: str, holder: Holder) -> tuple[Head, list[Event]]:
+        """Take a run, and read its log."""
+        head, events = self._reading.ask("take", run_id, holder)
+        return msgspec.convert(head, Head), msgspec.convert(events, list[Event])
+
+    def head(self, run_id: str) -> Head:
+        """Give a run's admission."""
+        return msgspec.convert(self._reading.ask("head", run_id), Head)
+
+    def heads(self) -> list[Head]:
+        """Give all admissions, in order."""
+        return msgspec.convert(self._reading.ask("heads"), list[Head])
+
+    def events(self, run_id: str) -> list[Event]:
+        """Give a run's log."""
+        return msgspec.convert(self._reading.ask("events", run_id), list[Event])
+
+    def fetch(self, sql: str, parameters: Sequence[Any] | None = None) -> list[Row]:
+        """Run one SELECT, and give its rows."""
+        rows: list[Row] = self._relation(sql, parameters).fetchall()
+        return rows
+
+    def frame(self, sql: str, parameters: Sequence[Any] | None = None) -> Any:
+        """Run one SELECT, and give a DataFrame."""
+        return self._relation(sql, parameters).df()
+
+    def query(self, sql: str) -> Any:
+        """Run one SELECT of a user's, and give a DataFrame."""
+        return self.frame(sql)
+
+    def _relation(self, sql: str, parameters: Sequence[Any] | None) -> Any:
+        return from_arrow(self._reading.ask("query", sql, parameters))
+
+    def idle(self) -> None:
+        """Nothing: the owner takes care of the file."""
+
+    def let_go(self) -> None:
+        """Hang up."""
+        self._writing.close()
+        self._reading.close()
+
+    def disown(self) -> None:
+        """Forget the owner, in a forked child."""
+        self._writing.drop()
+        self._reading.drop()

@@ -1,0 +1,152 @@
+"""The elected place: this process's way to the file, as its owner or through the owner, whichever it is just now."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from orchkit.clock.ids import wall_micro
+from orchkit.errors import StoreBusy, StoreError
+from orchkit.store.client import RemoteFile
+from orchkit.store.election import Seat, read_notice, take_seat
+from orchkit.store.file import DuckFile
+from orchkit.store.holder import RENEW_SECONDS
+from orchkit.store.opening import refuse_unfit
+from orchkit.store.rows import Entry
+from orchkit.store.server import Server
+from orchkit.store.wire import OwnerGone
+
+__all__ = ["Elected"]
+
+T = TypeVar("T")
+_PATIENCE = 10_000_000  # microseconds; opening a file with a long log takes less than one second
+_PAUSE = 0.02  # seconds between two looks
+
+
+class Elected:
+    """The way to a store's file; a process that loses the owner takes its place, or finds the next.
+
+    Parameters
+    ----------
+    path : Path
+    serve : callable
+        Makes the server when this process owns the file.
+    renewal : callable
+        Gives the rows by which this process renews its leases, when it is time to.
+    """
+
+    def __init__(
+        self, path: Path, serve: Callable[[], Server | None], renewal: Callable[[], list[Entry]] = list
+    ) -> None:
+        self.path = path
+        self._serve = serve
+        self._renewal = renewal
+        self._lock = threading.Lock()
+        self._seat: Seat | None = None
+        self._server: Server | None = None
+        self._shut = False
+        self.over = False
+        self.place: DuckFile | RemoteFile = self._elect()
+
+    def open_doors(self) -> None:
+        """Serve other processes, if this one owns the file."""
+        if self._seat is not None and not self._shut:
+            self._server = self._serve()
+            if self._server is not None:
+                self._seat.announce(self._server.notice)
+
+    def _elect(self) -> DuckFile | RemoteFile:
+        patience = wall_micro() + _PATIENCE
+        refuse_unfit(self.path)
+        while True:
+            seat = take_seat(self.path)
+            if seat is not None:
+                return self._sit(seat)
+            notice = read_notice(self.path)
+            if notice is not None:
+                try:
+                    return RemoteFile(notice)
+                except OwnerGone:
+                    pass  # it has just ended, or has not begun
+            if wall_micro() > patience:
+                pid = 0 if notice is None else notice.pid
+                who = f"process {pid}" if pid else "another process, which reads it"
+                raise StoreBusy(
+                    f"{self.path.name} is held by {who} and does not answer; end that process, or use another path",
+                    pid=pid,
+                )
+            threading.Event().wait(_PAUSE)
+
+    def _sit(self, seat: Seat) -> DuckFile:
+        try:
+            file = DuckFile(self.path)
+        except BaseException:
+            seat.leave()
+            raise
+        self._seat = seat
+        return file
+
+    def ask(self, question: Callable[[DuckFile | RemoteFile], T]) -> T:
+        """Ask whoever has the file, and the next if it goes meanwhile."""
+        while True:
+            place = self.place
+            try:
+                return question(place)
+            except OwnerGone:
+                self._succeed(place)
+
+    def commit(self, batch: Sequence[Entry]) -> None:
+        """Append rows; durable when it returns, and none twice when the owner goes meanwhile."""
+        batch, again = [*batch, *self._renewal()], False
+        while True:
+            place = self.place
+            try:
+                place.commit(batch, again=again)
+                return
+            except OwnerGone:
+                again = True
+                self._succeed(place)
+
+    def _succeed(self, gone: DuckFile | RemoteFile) -> None:
+        with self._lock:
+            if self.over:
+                raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
+            if self.place is gone:
+                gone.let_go()
+                self.place = self._elect()
+                self.open_doors()
+
+    def idle(self) -> float:
+        """Let the owner take care of the file in a quiet moment, and renew the leases when it is time to."""
+        renewal = self._renewal()
+        if renewal:
+            self.commit(renewal)
+        return min(RENEW_SECONDS, self.place.idle() or RENEW_SECONDS)
+
+    def close_doors(self) -> None:
+        """Serve nobody any more; clients find another owner once the seat is left."""
+        with self._lock:
+            self._shut = True
+            server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def let_go(self) -> None:
+        """Give up the file and the seat; safe to call twice."""
+        self.close_doors()
+        self.over = True
+        self.place.let_go()
+        seat, self._seat = self._seat, None
+        if seat is not None:
+            seat.leave()
+
+    def disown(self) -> None:
+        """Forget all of it in a forked child: file, seat and clients stay the parent's."""
+        self._lock = threading.Lock()
+        self.over = True
+        self.place.disown()
+        for inherited in (self._server, self._seat):
+            if inherited is not None:
+                inherited.drop()

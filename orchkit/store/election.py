@@ -1,0 +1,106 @@
+"""The election: of the processes that use one store file, one owns it and serves the others.
+
+The owner holds a lock on ``<path>.owner`` (flock: unlike DuckDB's own lock, it survives that the process opens and
+closes the file, and it ends with the process, however that ends). In the file it says where it can be reached.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from orchkit.errors import StoreWriteError
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["Notice", "Seat", "read_notice", "take_seat"]
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Where an owner can be reached.
+
+    Attributes
+    ----------
+    pid : int
+    host : str
+    address : str
+        Path of its Unix socket.
+    token : str
+        What it must be told first; the file is readable by its user only.
+    """
+
+    pid: int
+    host: str
+    address: str
+    token: str
+
+
+class Seat:
+    """The owner's place, held until `leave` or the end of the process."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def announce(self, notice: Notice) -> None:
+        """Say where the owner can be reached."""
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, msgspec.json.encode(notice), 0)
+
+    def leave(self) -> None:
+        """Give the place up; safe to call twice. The file stays: whoever waits for its lock has it open."""
+        if self._file >= 0:
+            file, self._file = self._file, -1
+            os.ftruncate(file, 0)
+            os.close(file)
+
+    def drop(self) -> None:
+        """Forget the place in a forked child, which shares the lock and would keep it after its parent's end."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _notice_path(path: Path) -> Path:
+    return path.with_name(path.name + ".owner")
+
+
+def take_seat(path: Path, *, shared: bool = False) -> Seat | None:
+    """Take the owner's place, or with `shared` keep others from it for as long as one reads; None if it is taken.
+
+    Raises
+    ------
+    StoreWriteError
+        If the file that it is taken by cannot be made.
+    """
+    if sys.platform == "win32":  # one process a store: DuckDB's own lock keeps the others out
+        return Seat(-1)
+    try:
+        file = os.open(_notice_path(path), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreWriteError(
+            f"{path} cannot be written: {error.strerror} at {_notice_path(path).name}; see that {path.parent} lets you "
+            "make files, or use another path"
+        ) from error
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    except OSError as error:
+        os.close(file)
+        raise StoreWriteError(
+            f"{path.parent} has no file locks ({error.strerror}), which a store needs; use a path on a local disk"
+        ) from error
+    return Seat(file)
+
+
+def read_notice(path: Path) -> Notice | None:
+    """Read where the owner can be reached; None while there is none, or it is not ready."""
+    try:
+        return msgspec.json.decode(_notice_path(path).read_bytes(), type=Notice)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return None

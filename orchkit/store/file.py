@@ -1,0 +1,237 @@
+"""The file: one DuckDB file that this process has open, what it appends and what it reads.
+
+One thread appends, the writer's; any thread reads, on a cursor of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from ctypes import py_object, pythonapi
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from orchkit.errors import RunUnknown, StoreError
+from orchkit.model.events import Event
+from orchkit.model.records import Head
+from orchkit.store.arrow import as_arrow
+from orchkit.store.opening import inode_of, open_file, release, unreadable
+from orchkit.store.rows import Entry, Row, body_of, event_of, head_of
+from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS
+
+__all__ = ["DuckFile"]
+
+
+def _select(columns: tuple[str, ...], table: str) -> str:
+    return f"select {', '.join(chr(34) + name + chr(34) for name in columns)} from {table}"
+
+
+_EVENTS = _select(EVENT_COLUMNS, "event")
+_HEADS = _select(HEAD_COLUMNS, "admission")
+_REF = EVENT_COLUMNS.index("ref")
+_RUN, _N = (EVENT_COLUMNS.index(name) - 1 for name in ("run", "n"))  # a row lacks its seq
+_LAST_N = "select run, max(n) from event"
+_ADMITTED = "select run from admission"
+_LAST_SEQ = f"select greatest({', '.join(f'coalesce((select max(seq) from {name}), 0)' for name in APPENDED)})"
+# These functions run what they are given on a connection of their own, outside the reading transaction.
+_OWN_CONNECTION = re.compile("json_execute_serialized_sql|external_resource", re.IGNORECASE)
+
+
+class DuckFile:
+    """One open store file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    StoreBusy
+        If this or another process has the file open.
+    StoreUnreadable
+        If it is no store, damaged, or newer than this orchkit.
+    StoreWriteError
+        If nothing can be written there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.closed = False
+        self._lock = threading.Lock()
+        self._connection, self._inode = open_file(path)
+        try:
+            ((self._seq,),) = self._connection.execute(_LAST_SEQ).fetchall()
+            # Used for nothing else: an appender refuses to work beside an unfinished query.
+            self._writing = self._connection.cursor()
+            self._appenders: dict[str, Any] = {
+                table: duckdb.appender(table, connection=self._writing) for table in APPENDED
+            }
+        except duckdb.Error as error:
+            self.let_go()
+            raise unreadable(path, error) from error
+        self._refs: set[str] | None = None
+
+    # On the writer's thread
+
+    def commit(self, batch: Sequence[Entry], *, again: bool = False) -> None:
+        """Append rows in one transaction; durable when it returns. With `again` those that are there are left out."""
+        if again:
+            batch = self.unseen(batch)
+        rows: dict[str, list[Row]] = {}
+        for table, row in batch:
+            if table == "payload" and not self._is_new(row[0]):
+                continue
+            self._seq += 1
+            rows.setdefault(table, []).append((self._seq, *row))
+        # A flush outside a transaction is one of its own: two statements fewer, a quarter of a lone step's time.
+        together = len(rows) > 1
+        if together:
+            self._writing.execute("begin")
+        for table, those in rows.items():
+            appender = self._appenders[table]
+            appender.append_rows(those)
+            appender.flush()
+        if together:
+            self._writing.execute("commit")
+        if inode_of(self.path) != self._inode:
+            raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open")
+
+    def _is_new(self, ref: str) -> bool:
+        # 100 bytes a payload; asking the file for each would cost a scan of it.
+        if self._refs is None:
+            self._refs = {known for (known,) in self.fetch("select ref from payload")}
+        if ref in self._refs:
+            return False
+        self._refs.add(ref)
+        return True
+
+    def idle(self) -> float | None:
+        """Do what waits for a quiet moment; give the seconds until the next look."""
+        return None
+
+    def _discard(self) -> None:
+        try:
+            for appender in self._appenders.values():
+                appender.clear()
+            self._appenders.clear()
+            self._writing.close()
+        except duckdb.Error:
+            pass  # the instance is dead; the error that killed it is on its way
+
+    # From any thread
+
+    def unseen(self, batch: Sequence[Entry]) -> list[Entry]:
+        """Leave out the events and admissions that are recorded: a batch whose answer was lost is sent again.
+
+        Where an event stands is derived from its run and its place in the log, and each run has one writer.
+        """
+        runs = list({row[_RUN] for table, row in batch if table == "event"})
+        last = dict(self.fetch(f"{_LAST_N} where run in (select unnest(?)) group by run", [runs]))
+        admitted = {run for (run,) in self.fetch(f"{_ADMITTED} where run in (select unnest(?))", [runs])}
+        return [
+            (table, row)
+            for table, row in batch
+            if not (table == "event" and row[_N] <= last.get(row[_RUN], 0))
+            and not (table == "admission" and row[0] in admitted)
+        ]
+
+    def head(self, run_id: str) -> Head:
+        """Give a run's admission."""
+        rows = self.fetch(f"{_HEADS} where run = ?", [run_id])
+        if not rows:
+            raise RunUnknown(f"no run {run_id!r} in {self.path.name}; store.runs() lists what is there", run_id=run_id)
+        return head_of(rows[0])
+
+    def heads(self) -> list[Head]:
+        """Give all admissions, in order."""
+        return [head_of(row) for row in self.fetch(f"{_HEADS} order by seq")]
+
+    def events(self, run_id: str) -> list[Event]:
+        """Give a run's log."""
+        self.head(run_id)
+        rows = self.fetch(f"{_EVENTS} where run = ? order by seq", [run_id])
+        payloads = self._payloads(list({row[_REF] for row in rows if row[_REF] is not None}))
+        return [event_of(row, payloads) for row in rows]
+
+    def _payloads(self, refs: list[str]) -> dict[str, Any]:
+        if not refs:
+            return {}
+        found = self.fetch("select ref, codec, text, data from payload where ref in (select unnest(?))", [refs])
+        return {ref: body_of(*body) for ref, *body in found}
+
+    def fetch(self, sql: str, parameters: Sequence[Any] | None = None) -> list[Row]:
+        """Run a query on a cursor of its own, to its last row."""
+        rows: list[Row] = self._run(sql, parameters, lambda found: found.fetchall())
+        return rows
+
+    def frame(self, sql: str, parameters: Sequence[Any] | None = None) -> Any:
+        """Run a query and give a pandas DataFrame."""
+        return self._run(sql, parameters, lambda found: found.df())
+
+    def _run(self, sql: str, parameters: Sequence[Any] | None, read: Callable[[Any], Any]) -> Any:
+        with self.cursor() as cursor:
+            try:
+                return read(cursor.execute(sql, parameters or []))
+            except duckdb.Error as error:
+                raise unreadable(self.path, error) from error
+
+    def query(self, sql: str, parameters: Sequence[Any] | None = None, *, arrow: bool = False) -> Any:
+        """Run one SELECT that is not our own, and give a DataFrame, or its rows as an Arrow IPC stream.
+
+        Raises
+        ------
+        StoreError
+            For anything else, or what DuckDB refuses.
+        """
+        with self.cursor() as cursor:
+            try:
+                statements = cursor.extract_statements(sql)
+                # Not EXPLAIN either: with ANALYZE it executes what it explains.
+                kinds = [statement.type for statement in statements]
+                if kinds != [duckdb.StatementType.SELECT] or _OWN_CONNECTION.search(sql):
+                    raise StoreError(f"store.sql takes one SELECT; {sql[:60]!r} is something else")
+                # An INSERT inside a WITH counts as a SELECT; this refuses it.
+                cursor.execute("begin transaction read only")
+                if arrow:
+                    return as_arrow(cursor.sql(sql, params=parameters or None))
+                return cursor.execute(statements[0], parameters or []).df()
+            except (duckdb.Error, TypeError) as error:
+                raise StoreError(f"{_said(error)}: {str(sql)[:200]!r}") from error
+
+    @contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a cursor for one query."""
+        with self._lock:
+            if self.closed:
+                raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
+            cursor = self._connection.cursor()
+        with cursor:
+            yield cursor
+
+    def let_go(self) -> None:
+        """Close the file; safe to call twice."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+            self._discard()
+            self._connection.close()
+            release(self._inode)
+
+    def disown(self) -> None:
+        """Forget the file, in a forked child: it stays the parent's."""
+        self._lock = threading.Lock()
+        self.closed = True
+        # Kept alive for as long as the child lives: its destructor would checkpoint the parent's file and delete the
+        # write-ahead log that the parent goes on writing to, and what that acknowledges then would be lost in a
+        # crash. The frame of the writer's thread keeps it too, but only because CPython forgets to free it.
+        pythonapi.Py_IncRef(py_object(self._connection))
+
+
+def _said(error: BaseException) -> str:
+    # DuckDB's second paragraph draws the query with a caret; the first may name what was meant.
+    return str(error).partition("\n\n")[0].replace("\n", " ")

@@ -1,0 +1,111 @@
+"""Holders: the processes that execute runs, and whether one of them still lives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchkit.clock.ids import here, wall_micro
+from orchkit.store.rows import Entry, micros, stamp
+
+__all__ = ["LEASE_SECONDS", "RENEW_SECONDS", "Holder", "lives", "this_process"]
+
+LEASE_SECONDS = 60.0
+"""How long the word of a process on another machine holds; of one on this machine the system knows better."""
+
+RENEW_SECONDS = 20.0
+"""How often it is given again: twice may fail."""
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """A process that may execute runs.
+
+    Attributes
+    ----------
+    host, boot : str
+        The machine, and which of its starts: a pid means nothing after another.
+    pid : int
+    born : str
+        When the process began, as the system tells it: a pid is given again.
+    until : int, microseconds since 1970 UTC
+        When its leases end, unless it renews them.
+    """
+
+    host: str
+    boot: str
+    pid: int
+    born: str
+    until: int = 0
+
+    @property
+    def name(self) -> str:
+        """What its leases name it by."""
+        return f"{self.host}:{self.pid}:{self.born}"
+
+    def entry(self) -> Entry:
+        """Lay it out as a row that renews its leases from now on."""
+        until = stamp(wall_micro() + int(LEASE_SECONDS * 1e6))
+        return "holder", (self.name, self.host, self.boot, self.pid, self.born, until)
+
+    @classmethod
+    def of(cls, host: str, boot: str, pid: int, born: str, until: Any) -> Holder:
+        """Read it back from a row."""
+        return cls(host, boot, pid, born, micros(until))
+
+
+def this_process() -> Holder:
+    """Give this process as a holder; a forked child is another one."""
+    return _this(os.getpid())
+
+
+@lru_cache(maxsize=2)
+def _this(pid: int) -> Holder:
+    return Holder(here(), _boot(), pid, _born(pid) or "")
+
+
+def lives(holder: Holder) -> bool:
+    """Say whether a lease of it holds: exactly on this machine, by its expiry elsewhere."""
+    if (holder.host, holder.boot) != (here(), _boot()) or sys.platform == "win32":  # where os.kill would end it
+        return holder.until > wall_micro()
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return _born(holder.pid) == holder.born
+
+
+@lru_cache(maxsize=1)
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return _said_by("sysctl", "-n", "kern.boottime") or ""
+
+
+def _born(pid: int) -> str | None:
+    """Tell when a process began; None if there is none, or only its remains."""
+    if sys.platform != "linux":
+        return _said_by("ps", "-o", "lstart=", "-p", str(pid))
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The name in brackets may hold anything, brackets included.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _said_by(*command: str) -> str | None:
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout.strip() or None

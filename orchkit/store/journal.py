@@ -1,0 +1,120 @@
+"""Journals: where the events of one run go on their way to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from orchkit.errors import StoreError
+from orchkit.model.events import Event
+from orchkit.model.records import Head
+from orchkit.store.rows import Entry, event_rows
+from orchkit.store.writer import Wake, Writer
+
+__all__ = ["DuckJournal", "LateJournal"]
+
+_STOPS = frozenset({"run_ended", "suspended"})
+
+
+class DuckJournal:
+    """Hands each event to the writer as it comes.
+
+    Parameters
+    ----------
+    writer : Writer
+    head : Head
+    n : int
+        How many events the run's log has.
+    first : sequence of tuple
+        Rows that are committed together with the next event: the admission.
+    released : callable
+        Called once, when this process executes the run no more.
+    """
+
+    def __init__(
+        self, writer: Writer, head: Head, n: int, *, first: Sequence[Entry] = (), released: Callable[[], object]
+    ) -> None:
+        self._writer = writer
+        self._head = head
+        self._n = n
+        self._first = tuple(first)
+        self._released = released
+        self._held = True
+        self._ticket = 0
+
+    def append(self, event: Event) -> None:
+        """Queue an event for the writer."""
+        self._push(self._rows(event))
+
+    def _rows(self, event: Event) -> list[Entry]:
+        rows = event_rows(self._head, self._n + 1, event)
+        self._n += 1
+        if event.kind in _STOPS and self._held:
+            rows.append(("lease", (self._head.run_id, None)))
+            self._forget()
+        return rows
+
+    def _push(self, rows: Sequence[Entry]) -> None:
+        first, self._first = self._first, ()
+        self._ticket = self._writer.push(*first, *rows)
+
+    def behind(self) -> bool:
+        """Say whether the writer has yet to commit something of this run."""
+        return self._ticket > self._writer.durable
+
+    def when_durable(self, wake: Wake) -> None:
+        """Call `wake` from the writer's thread after the commit."""
+        self._writer.when_durable(self._ticket, wake)
+
+    def release(self) -> None:
+        """Say that this process executes the run no more; safe to call twice."""
+        if not self._held:
+            return
+        self._forget()
+        try:
+            self._give_up()
+        except StoreError:
+            pass  # the store takes nothing more; the lease ends with this process, or when it is taken here again
+
+    def _give_up(self) -> None:
+        if not self._first:
+            self._push([("lease", (self._head.run_id, None))])
+
+    def _forget(self) -> None:
+        self._held = False
+        self._released()
+
+
+class LateJournal(DuckJournal):
+    """Keeps the events back until the run stops, then hands them over at once: for ``durability="exit"``."""
+
+    def __init__(
+        self, writer: Writer, head: Head, n: int, *, first: Sequence[Entry] = (), released: Callable[[], object]
+    ) -> None:
+        super().__init__(writer, head, n, first=first, released=released)
+        self._kept: list[Entry] = []
+
+    def append(self, event: Event) -> None:
+        """Keep an event; the last one takes all others along."""
+        self._kept += self._rows(event)
+        if event.kind in _STOPS:
+            self._push_kept()
+
+    def _push_kept(self) -> None:
+        kept, self._kept = self._kept, []
+        self._push(kept)
+
+    def behind(self) -> bool:
+        """Never behind until the run stops: nothing was promised."""
+        return not self._kept and super().behind()
+
+    def when_durable(self, wake: Wake) -> None:
+        """Wake at once until the run stops, then after the commit."""
+        if self._kept:
+            wake(None)
+        else:
+            super().when_durable(wake)
+
+    def _give_up(self) -> None:
+        if self._kept:
+            self._kept.append(("lease", (self._head.run_id, None)))
+            self._push_kept()

@@ -1,0 +1,224 @@
+"""Rows: how admissions and events are laid out for the tables of a store, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from orchkit.errors import CodecError
+from orchkit.model.events import Event
+from orchkit.model.records import Head
+
+__all__ = ["INLINE", "Entry", "Row", "body_of", "event_of", "event_rows", "head_of", "head_row", "micros", "stamp"]
+
+Row = tuple[Any, ...]
+"""A row without its ``seq``, which the writer gives."""
+
+Entry = tuple[str, Row]
+"""A table and a row for it."""
+
+INLINE: Final = 4096
+"""Bytes of JSON that stand in the event's own row; a longer body is kept once, under the digest of what it holds."""
+
+_EPOCH: Final = datetime(1970, 1, 1)
+_MICRO: Final = timedelta(microseconds=1)
+_JSON: Final = msgspec.json.Encoder()
+_PARSE: Final = msgspec.json.Decoder()
+_PACK: Final = msgspec.msgpack.Encoder()
+_UNPACK: Final = msgspec.msgpack.Decoder()
+_SURE: Final = 2**51
+_INT64: Final = 2**63
+
+
+def stamp(since: int) -> datetime:
+    """Turn microseconds since 1970 into what DuckDB takes for a timestamp, in UTC."""
+    return _EPOCH + timedelta(microseconds=since)
+
+
+def micros(stamped: datetime) -> int:
+    """Turn a timestamp back into microseconds since 1970."""
+    return (stamped - _EPOCH) // _MICRO
+
+
+def _seconds(since: int) -> float:
+    # A double of seconds rounds back to each microsecond for 71 years, and later still to whole seconds.
+    seconds = since / 1e6
+    if since > _SURE and round(seconds * 1e6) != since:
+        raise ValueError(f"{since} microseconds are more than seconds can tell apart")
+    return seconds
+
+
+def _int64(value: int) -> int:
+    if not -_INT64 <= value < _INT64:
+        raise ValueError(f"{value} is beyond 64 bits")
+    return value
+
+
+def event_rows(head: Head, n: int, event: Event) -> list[Entry]:
+    """Lay an event out as the rows that it takes: its own, and before it that of a body too big to stand in it.
+
+    Parameters
+    ----------
+    head : Head
+        Of its run.
+    n : int, from 1
+        Its place in the run's log.
+    event : Event
+
+    Returns
+    -------
+    list of tuple
+        Tables and rows, each without its ``seq``; what does not apply is null.
+
+    Raises
+    ------
+    CodecError
+        If it would not read back as it is. It is found here, on the thread of the run that is to blame, and not by
+        the writer, whose commit holds events of other runs too.
+    """
+    try:
+        return _event_rows(head, n, event)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise CodecError(
+            f"event {event.kind!r} of {event.node or 'the run'!r} cannot be stored: {error}; return plain JSON values, "
+            "and text without lone surrogates",
+            node=event.node,
+        ) from error
+
+
+def _event_rows(head: Head, n: int, event: Event) -> list[Entry]:
+    t, kind, node, item, generation, leg, attempt, status, dur, cost, tokens, error, by, key, body = (
+        event.t, event.kind, event.node, event.item, event.generation, event.leg, event.attempt, event.status,
+        event.dur, event.cost, event.tokens, event.error, event.by, event.key, event.body,
+    )  # fmt: skip
+    text = f"{node}{status}{error}{by}{key}"
+    if not text.isascii():
+        text.encode()
+    inline, payload = (None, None) if body is None else _laid(body)
+    row = (
+        _seconds(t),
+        stamp(head.started + t) if head.started else None,
+        head.run_id,
+        kind,
+        node or None,
+        item if item >= 0 else None,
+        generation,
+        leg,
+        attempt,
+        status or None,
+        _seconds(dur) if dur >= 0 else None,
+        cost,
+        _int64(tokens),
+        error or None,
+        by or None,
+        inline,
+        key or None,
+        n,
+        None if payload is None else payload[0],
+    )
+    return [("event", row)] if payload is None else [("payload", payload), ("event", row)]
+
+
+def _laid(body: Any) -> tuple[str | None, Row | None]:
+    if type(body) is bytes:
+        return None, _payload("bytes", body)
+    if _has_bytes(body):
+        return None, _payload("msgpack", _PACK.encode(body))
+    text = _JSON.encode(body)
+    if len(text) <= INLINE:
+        return text.decode(), None
+    return None, _payload("json", text)
+
+
+def _payload(codec: str, data: bytes) -> Row:
+    # JSON as text, so that SQL can read it; DuckDB compresses both.
+    ref = blake2b(data, digest_size=16, person=codec.encode()).hexdigest()
+    return (ref, codec, data.decode(), None) if codec == "json" else (ref, codec, None, data)
+
+
+def _has_bytes(body: Any) -> bool:
+    kind = type(body)
+    if kind is dict:
+        return any(map(_has_bytes, body.values()))
+    return any(map(_has_bytes, body)) if kind is list else kind is bytes
+
+
+def event_of(row: Row, payloads: Mapping[str, Any]) -> Event:
+    """Read an event back from a row of `EVENT_COLUMNS`, and the bodies that stand elsewhere, by their ``ref``."""
+    (
+        _,
+        t,
+        _,
+        _,
+        kind,
+        node,
+        item,
+        generation,
+        leg,
+        attempt,
+        status,
+        dur,
+        cost,
+        tokens,
+        error,
+        by,
+        body,
+        key,
+        _,
+        ref,
+    ) = row
+    value = payloads[ref] if ref is not None else None if body is None else _PARSE.decode(body)
+    return Event(
+        round(t * 1e6),
+        kind,
+        node or "",
+        -1 if item is None else item,
+        generation,
+        leg,
+        attempt,
+        status or "",
+        -1 if dur is None else round(dur * 1e6),
+        cost,
+        tokens,
+        error or "",
+        by or "",
+        key or "",
+        value,
+    )
+
+
+def body_of(codec: str, text: str | None, data: bytes | None) -> Any:
+    """Read a body back from a row of ``payload``."""
+    if codec == "json":
+        return _PARSE.decode(text or "")
+    return data if codec == "bytes" else _UNPACK.decode(data or b"")
+
+
+def head_row(head: Head) -> Row:
+    """Lay an admission out as a row, but for its ``seq``.
+
+    Raises
+    ------
+    CodecError
+        If it would not read back as it is.
+    """
+    try:
+        f"{head.run_id}{head.workflow}{head.mode}{head.durability}{head.parent}".encode()
+        fingerprints = _JSON.encode(head.fingerprints).decode()
+        started = stamp(head.started) if head.started else None
+        seed = _int64(head.seed)
+        parent = head.parent or None
+        return (head.run_id, head.workflow, head.mode, seed, started, head.durability, fingerprints, parent)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CodecError(f"run {head.run_id!r} of {head.workflow!r} cannot be stored: {error}") from error
+
+
+def head_of(row: Row) -> Head:
+    """Read an admission back from a row of `HEAD_COLUMNS`."""
+    _, run, workflow, mode, seed, started, durability, fingerprints, parent = row
+    begun = 0 if started is None else micros(started)
+    return Head(run, workflow, mode, seed, begun, durability, _PARSE.decode(fingerprints), parent or "")

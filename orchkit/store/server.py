@@ -1,0 +1,173 @@
+"""The server: how the owner of a file serves the other processes that use it.
+
+One thread a connection. What a stranger sends is not looked at before it has shown the token, which only who may read
+the file's folder as its user knows; what may be asked is a short list, and rows are checked before they are taken.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from orchkit.clock.ids import here
+from orchkit.errors import OrchkitError, StoreError, StoreWriteError
+from orchkit.store.election import Notice
+from orchkit.store.holder import Holder
+from orchkit.store.schema import SCHEMA_VERSION
+from orchkit.store.wire import OwnerGone, entries_of, receive, send, told_of
+
+if TYPE_CHECKING:
+    from orchkit.store.duck import DuckStore
+
+__all__ = ["Server"]
+
+_LONGEST: Final = 100  # bytes of a Unix socket's path; the system's bound is 104 or 108
+
+
+class Server:
+    """Serve one store to other processes of this machine.
+
+    Parameters
+    ----------
+    store : DuckStore
+        Its owner's.
+    """
+
+    def __init__(self, store: DuckStore) -> None:
+        self._store = store
+        self._token = secrets.token_hex(16)
+        self._listener, self._address = _listen(store.path)
+        self._links: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        threading.Thread(target=self._accept, daemon=True, name="orchkit-server").start()
+
+    @property
+    def notice(self) -> Notice:
+        """Where it can be reached."""
+        return Notice(os.getpid(), here(), self._address, self._token)
+
+    def close(self) -> None:
+        """Stop serving, in mid-sentence: who is served finds another owner and says again what was not taken."""
+        with self._lock:
+            self._closed = True
+            links, self._links = self._links, set()
+        for link in (self._listener, *links):
+            _shut(link)
+        with suppress(OSError):
+            os.unlink(self._address)
+
+    def drop(self) -> None:
+        """Close what a forked child has inherited: its parent's clients would wait for it after the parent's end."""
+        for link in (self._listener, *self._links):
+            link.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                link, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                if self._closed:
+                    link.close()
+                    return
+                self._links.add(link)
+            threading.Thread(target=self._serve, args=(link,), daemon=True, name="orchkit-served").start()
+
+    def _serve(self, link: socket.socket) -> None:
+        try:
+            if self._greet(link):
+                while True:
+                    self._answer(link, receive(link))
+        except OwnerGone:
+            pass
+        finally:
+            with self._lock:
+                self._links.discard(link)
+            link.close()
+
+    def _greet(self, link: socket.socket) -> bool:
+        hello = receive(link, stranger=True)
+        token, schema = hello if isinstance(hello, list) and len(hello) == 2 else ("", 0)
+        if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._token.encode()):
+            return False
+        send(link, SCHEMA_VERSION)
+        return bool(schema == SCHEMA_VERSION)
+
+    def _answer(self, link: socket.socket, asked: Any) -> None:
+        try:
+            op, *arguments = asked
+            answer = _OPS[op](self._store, *arguments)
+        except StoreWriteError as error:
+            # The owner can write no more, or closes: another one may.
+            raise OwnerGone from error
+        except OrchkitError as error:
+            send(link, [False, told_of(error)])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            send(link, [False, told_of(StoreError(f"the owner of the store did not understand: {error}"))])
+        else:
+            send(link, [True, answer])
+
+
+def _push(store: DuckStore, sent: Any, again: bool) -> None:
+    store.append_durably(entries_of(sent), again=again)
+
+
+def _take(store: DuckStore, run_id: str, holder: Any) -> Any:
+    return store.take_for(run_id, msgspec.convert(holder, Holder))
+
+
+def _query(store: DuckStore, sql: str, parameters: Any) -> bytes:
+    return store.arrow(str(sql), parameters)
+
+
+_OPS: Final[dict[str, Callable[..., Any]]] = {
+    "push": _push,
+    "take": _take,
+    "query": _query,
+    "head": lambda store, run_id: store.head(str(run_id)),
+    "heads": lambda store: store.heads(),
+    "events": lambda store, run_id: store.events(str(run_id)),
+}
+
+
+def _listen(path: Path) -> tuple[socket.socket, str]:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    errors: list[OSError] = []
+    for address in _addresses(path):
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(address)  # of an owner that was killed
+            listener.bind(address)
+            os.chmod(address, 0o600)
+            listener.listen(64)
+            return listener, address
+        except OSError as error:  # a disk that has no sockets
+            errors.append(error)
+    listener.close()
+    raise StoreWriteError(
+        f"{path} cannot be shared with other processes: {errors[-1]}; see that {path.parent} lets you make files"
+    ) from errors[-1]
+
+
+def _addresses(path: Path) -> list[str]:
+    beside = f"{path}.sock"
+    elsewhere = Path(tempfile.gettempdir(), f"orchkit-{os.getpid()}-{secrets.token_hex(4)}.sock")
+    return [beside, str(elsewhere)] if len(os.fsencode(beside)) <= _LONGEST else [str(elsewhere)]
+
+
+def _shut(link: socket.socket) -> None:
+    with suppress(OSError):
+        link.shutdown(socket.SHUT_RDWR)
+    link.close()
