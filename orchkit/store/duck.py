@@ -88,6 +88,7 @@ class DuckStore:
         StoreError
             If a run of that id is there.
         """
+        self._refuse()
         first: list[Entry] = [("admission", head_row(head))]
         with self._lock:
             if not self._is_free(head):
@@ -121,6 +122,7 @@ class DuckStore:
         RunHeld
             If somebody executes it.
         """
+        self._refuse()
         with self._lock:
             if run_id in self._mine:
                 raise RunHeld(
@@ -220,12 +222,15 @@ class DuckStore:
         return packed
 
     def _read(self, question: Callable[[DuckFile | RemoteFile], T]) -> T:
+        self._refuse()
+        self._writer.flush()
+        return self._elected.ask(question)
+
+    def _refuse(self) -> None:
         if self._writer.refusal is not None:
             self._writer.refuse()
         if self.is_closed():
             raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
-        self._writer.flush()
-        return self._elected.ask(question)
 
     # The end
 

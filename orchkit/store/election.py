@@ -42,8 +42,9 @@ class Notice(msgspec.Struct, frozen=True):
 class Seat:
     """The owner's place, held until `leave` or the end of the process."""
 
-    def __init__(self, file: int) -> None:
+    def __init__(self, file: int, path: Path | None = None) -> None:
         self._file = file
+        self._path = path
 
     def announce(self, notice: Notice) -> None:
         """Say where the owner can be reached."""
@@ -51,10 +52,12 @@ class Seat:
         os.pwrite(self._file, msgspec.json.encode(notice), 0)
 
     def leave(self) -> None:
-        """Give the place up; safe to call twice. The file stays: whoever waits for its lock has it open."""
+        """Give the place up; safe to call twice."""
         if self._file >= 0:
             file, self._file = self._file, -1
-            os.ftruncate(file, 0)
+            if self._path is not None:
+                # Before the lock is given up; who waits for it sees then that the file is another one.
+                self._path.unlink(missing_ok=True)
             os.close(file)
 
     def drop(self) -> None:
@@ -78,24 +81,41 @@ def take_seat(path: Path, *, shared: bool = False) -> Seat | None:
     """
     if sys.platform == "win32":  # one process a store: DuckDB's own lock keeps the others out
         return Seat(-1)
+    name = _notice_path(path)
+    while True:
+        try:
+            file = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreWriteError(
+                f"{path} cannot be written: {error.strerror} at {name.name}; see that the disk has room and that "
+                f"{path.parent} lets you make files, or use another path"
+            ) from error
+        if not _lock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path):
+            os.close(file)
+            return None
+        if _is_at(name, file):
+            return Seat(file, None if shared else name)
+        os.close(file)  # its last owner has just left and taken the file away
+
+
+def _lock(file: int, kind: int, path: Path) -> bool:
     try:
-        file = os.open(_notice_path(path), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StoreWriteError(
-            f"{path} cannot be written: {error.strerror} at {_notice_path(path).name}; see that {path.parent} lets you "
-            "make files, or use another path"
-        ) from error
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(file)
-        return None
+        return False
     except OSError as error:
         os.close(file)
         raise StoreWriteError(
             f"{path.parent} has no file locks ({error.strerror}), which a store needs; use a path on a local disk"
         ) from error
-    return Seat(file)
+    return True
+
+
+def _is_at(name: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(name), os.fstat(file))
+    except FileNotFoundError:
+        return False
 
 
 def read_notice(path: Path) -> Notice | None:

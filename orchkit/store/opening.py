@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -218,10 +218,17 @@ def _probe(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             """insert into opening
                select coalesce(max(epoch), 0) + 1, ?, ?, make_timestamp(epoch_us(now())), version(), ?, 0
                from opening""",
-            [os.getpid(), here(), version("orchkit")],
+            [os.getpid(), here(), _orchkit()],
         )
     except duckdb.Error as error:
         raise _unwritable(path, error) from error
+
+
+def _orchkit() -> str:
+    try:
+        return version("orchkit")
+    except PackageNotFoundError:  # run from its folder
+        return ""
 
 
 def _unwritable(path: Path, error: duckdb.Error) -> StoreWriteError:

@@ -12,6 +12,7 @@ import pytest
 from store_child import event
 
 from orchkit.store.duck import DuckStore
+from orchkit.store.schema import APPENDED
 
 CHILD = Path(__file__).with_name("store_child.py")
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,8 @@ def check(path, acknowledged):
             found = store.events(run_id)
             assert len(found) >= count, f"{count - len(found)} acknowledged events of {run_id} are lost"
             assert found == [event(run_id, n) for n in range(1, len(found) + 1)]
-        taken = store.fetch("select seq from event union all select seq from admission order by seq")
+        every = " union all ".join(f"select seq from {table}" for table in APPENDED)
+        taken = store.fetch(f"{every} order by seq")
         assert [seq for (seq,) in taken] == list(range(1, len(taken) + 1))
         assert store.fetch("select count(*) from event")[0][0] == sum(
             events for (events,) in store.fetch("select events from run")

@@ -37,6 +37,9 @@ class Broken:
     def when_durable(self, wake: Wake) -> None:
         wake(None)
 
+    def release(self) -> None:
+        self.released = True
+
 
 class _Sync(Fibre):
     __slots__ = ("kernel", "wake")

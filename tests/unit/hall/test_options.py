@@ -121,14 +121,14 @@ def test_an_integer_of_numpy_is_that_seed() -> None:
 
 
 @pytest.mark.parametrize("durability", [3, "disk", None, []], ids=repr)
-def test_durability_is_one_of_three_words(durability: Any, tmp_path: Path) -> None:
+def test_durability_is_one_of_four_words(durability: Any, tmp_path: Path) -> None:
     file = tmp_path / "lab.duckdb"
     calls: list[Callable[[], object]] = [
         lambda: hello().start("Dana", store=file, durability=durability),
         lambda: hello().simulate("Dana", world=ok.World(), durability=durability),
     ]
     for call in calls:
-        with pytest.raises(ok.DefinitionError, match=r"durability=.*use one of 'strict', 'group', 'memory'"):
+        with pytest.raises(ok.DefinitionError, match=r"durability=.*use one of 'strict', 'group', 'exit', 'memory'"):
             call()
     assert not file.exists()
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from orchkit.errors import OrchkitError, RunUnknown, StoreError
+from orchkit.errors import OrchkitError, RunHeld, RunUnknown, StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 
@@ -77,6 +77,12 @@ BODIES = [
     "a\x00b",
     ODD_TEXT,
     "x" * 100_000,
+    "é" * 2047 + "x",
+    "é" * 2047 + "xx",
+    b"",
+    b"\x00\xff\xfe",
+    b"x" * 10_000,
+    [b"\x00", {"k": b"\xff"}],
     [],
     {},
     [[]],
@@ -98,10 +104,12 @@ class StoreConformance:
             journal.append(event)
         assert store.events("r1") == log
 
-    def test_a_run_that_is_admitted_has_an_empty_log(self, store):
-        store.admit(head())
-        assert store.events("r1") == []
+    def test_a_run_is_there_with_its_first_event_and_not_before(self, store):
+        journal = store.admit(head())
+        assert store.heads() == []
+        journal.append(note(1))
         assert store.heads() == [head()]
+        assert store.events("r1") == [note(1)]
 
     def test_every_field_survives(self, store):
         store.admit(head()).append(EVERY_FIELD)
@@ -125,16 +133,17 @@ class StoreConformance:
             head("a"),
             head("b", mode="virtual", seed=-(2**63), started=0, durability="memory"),
             head(ODD_TEXT, workflow=ODD_TEXT, seed=2**63 - 1, fingerprints={ODD_TEXT: "1f", "draft": "2e"}),
+            head("c", parent="a"),
         ]
         for one in heads:
-            store.admit(one)
+            store.admit(one).append(note(1))
         assert store.heads() == heads
         assert [store.head(one.run_id) for one in heads] == heads
 
     def test_heads_come_in_the_order_of_admission(self, store):
         ids = [f"r{n * 7 % 10}" for n in range(10)]
         for run_id in ids:
-            store.admit(head(run_id))
+            store.admit(head(run_id)).append(note(1))
         assert [one.run_id for one in store.heads()] == ids
 
     def test_interleaved_runs_keep_their_own_order(self, store):
@@ -161,20 +170,44 @@ class StoreConformance:
         for n in range(6):
             assert store.events(f"r{n}") == [note(t) for t in range(300)]
 
-    def test_a_journal_continues_a_log(self, store):
-        store.admit(head()).append(note(1))
-        journal = store.journal(head())
+    def test_a_run_that_is_taken_goes_on(self, store):
+        first = store.admit(head())
+        first.append(note(1))
+        first.release()
+        found, log, journal = store.take("r1")
+        assert (found, log) == (head(), [note(1)])
         journal.append(note(2))
         assert store.events("r1") == [note(1), note(2)]
         wait_durable(journal)
         assert not journal.behind()
 
-    @pytest.mark.parametrize("ask", ["head", "events", "journal"])
+    @pytest.mark.parametrize("again", [False, True], ids=["admitted", "taken"])
+    def test_a_run_is_taken_by_one_at_a_time(self, store, again):
+        journal = store.admit(head())
+        journal.append(note(1))
+        if again:
+            journal.release()
+            _, _, journal = store.take("r1")
+        with pytest.raises(RunHeld, match="'r1' is being executed by this process") as caught:
+            store.take("r1")
+        assert caught.value.run_id == "r1"
+        journal.release()
+        journal.release()
+        store.take("r1")
+
+    @pytest.mark.parametrize("kind", ["run_ended", "suspended"])
+    def test_a_run_that_stops_is_free(self, store, kind):
+        journal = store.admit(head())
+        journal.append(note(1))
+        journal.append(Event(2, kind, status="failed"))
+        _, log, _ = store.take("r1")
+        assert [event.kind for event in log] == ["started", kind]
+
+    @pytest.mark.parametrize("ask", ["head", "events", "take"])
     def test_an_unknown_run_is_named(self, store, ask):
         store.admit(head())
-        argument = head("nobody") if ask == "journal" else "nobody"
         with pytest.raises(RunUnknown, match="nobody") as caught:
-            getattr(store, ask)(argument)
+            getattr(store, ask)("nobody")
         assert caught.value.run_id == "nobody"
 
     def test_a_run_is_admitted_once(self, store):
@@ -249,13 +282,13 @@ class StoreConformance:
         "use",
         [
             lambda store, journal: store.admit(head("r2")),
-            lambda store, journal: store.journal(head()),
+            lambda store, journal: store.take("r1"),
             lambda store, journal: store.head("r1"),
             lambda store, journal: store.heads(),
             lambda store, journal: store.events("r1"),
             lambda store, journal: journal.append(note(2)),
         ],
-        ids=["admit", "journal", "head", "heads", "events", "append"],
+        ids=["admit", "take", "head", "heads", "events", "append"],
     )
     def test_a_closed_store_says_so_and_what_to_do(self, store, use):
         journal = store.admit(head())

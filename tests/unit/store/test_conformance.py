@@ -41,7 +41,7 @@ NUMBERS = itertools.count()
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 numbers = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(
-    st.none() | st.booleans() | numbers | text,
+    st.none() | st.booleans() | numbers | text | st.binary(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
     max_leaves=12,
 )
@@ -71,6 +71,7 @@ events = st.builds(
 def test_any_log_survives_exactly(kept, log, started):
     run_id = f"any{next(NUMBERS)}"
     journal = kept.admit(head(run_id, started=started))
+    log = [Event(0, "run_started"), *log]
     for event in log:
         journal.append(event)
     found = kept.events(run_id)

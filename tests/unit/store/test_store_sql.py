@@ -38,8 +38,8 @@ def state(store):
 def test_the_table_of_events_has_the_pinned_columns(store):
     frame = store.sql("select * from event")
     assert tuple(frame.columns) == EVENT_COLUMNS
-    pinned = "seq t wall run kind node item generation leg attempt status dur cost tokens error by body key"
-    assert pinned.split() == list(EVENT_COLUMNS)
+    pinned = "seq t wall run kind node item generation leg attempt status dur cost tokens error by body"
+    assert [*pinned.split(), "key", "n", "ref"] == list(EVENT_COLUMNS)
     assert frame.t.tolist() == [1.0, 2.0, 3.0]
     assert frame.item.isna().all()
 
@@ -181,7 +181,7 @@ def test_functions_with_effects_change_nothing_that_is_kept(store, query):
 def test_reading_does_not_stop_the_writer(tmp_path):
     with ok.open(tmp_path / "lab.duckdb") as store:
         journal = store._kept.admit(head())
-        with store._kept._reading() as cursor:
+        with store._kept._elected.place.cursor() as cursor:
             unfinished = cursor.execute("select * from event, range(100000)")
             journal.append(note(1))
             assert store._kept.events("r1") == [note(1)]
