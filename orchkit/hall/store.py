@@ -7,12 +7,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchkit.errors import DefinitionError
+from orchkit.errors import DefinitionError, OrchkitError
+from orchkit.hall.registry import find_workflow, is_known
 from orchkit.hall.run import Run
 from orchkit.model.protocols import RunStore
 from orchkit.runs import live
 from orchkit.runs.frames import event_frame
 from orchkit.runs.handle import PastRun
+from orchkit.runs.listing import runs_frame, stuck_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +26,23 @@ __all__ = ["Store", "open_store", "store_for"]
 
 _OPEN: dict[Path, Store] = {}
 _LOCK = threading.Lock()
+
+
+class Resumed(list[Run]):
+    """The runs that go on; `left` says of each other run why it does not.
+
+    Attributes
+    ----------
+    left : dict of str to str
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        left = "".join(f"\n  left: {run_id}: {why}" for run_id, why in self.left.items())
+        return f"{super().__repr__()}{left}"
 
 
 class Store:
@@ -50,16 +69,27 @@ class Store:
         """List all runs, a row each.
 
         Columns: run, workflow, mode, seed, started (UTC), durability, status, t (s), events, cost (USD), tokens.
-        A status of "open" means that the log has no end: the run is going on, or was cut off; "suspended", that it
-        was stopped for now.
+        A status is one of those of `Run`: "running" and "waiting" also of what other processes execute, "orphaned"
+        when nobody does.
 
         Returns
         -------
         pandas.DataFrame
             In order of admission.
         """
-        frame: pd.DataFrame = self._kept.frame("select * from run")
-        return frame
+        return runs_frame(self._kept)
+
+    def stuck(self) -> pd.DataFrame:
+        """List the runs that will not go on by themselves, a row each: run, workflow, status, why, todo.
+
+        Orphaned (the process that executed them is gone), suspended, failed, or waiting for people only.
+
+        Returns
+        -------
+        pandas.DataFrame
+            In order of admission; `todo` says how each goes on.
+        """
+        return stuck_frame(self._kept, is_known)
 
     def events(self, run_id: str) -> pd.DataFrame:
         """Give a run's log as a DataFrame, a row an event, with the columns of ``run.events``.
@@ -148,9 +178,12 @@ class Store:
         going = live.live_run(run_id)
         if going is not None:
             return Run(going)
-        return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id)))
+        head, events = self._kept.head(run_id), self._kept.events(run_id)
+        return Run(PastRun(head, events, holder=self._kept.holders().get(run_id)))
 
-    def resume(self, run_id: str, workflow: Workflow, *, deps: object = None, on_change: str = "error") -> Run:
+    def resume(
+        self, run_id: str, workflow: Workflow | None = None, *, deps: object = None, on_change: str = "error"
+    ) -> Run:
         """Go on with a run from its log; a run that has ended is given as it is.
 
         Blocks until it is recorded that the run goes on, which takes milliseconds, and not until it ends.
@@ -161,8 +194,8 @@ class Store:
         Parameters
         ----------
         run_id : str
-        workflow : Workflow
-            The one that recorded it.
+        workflow : Workflow, optional
+            The one that recorded it; without it, the one that this process has defined under its name.
         deps : object
             As in ``wf.start``.
         on_change : {"error", "keep"}
@@ -178,7 +211,7 @@ class Store:
         RunUnknown
             If there is no such run.
         RunHeld
-            If this process is executing it.
+            If a process is executing it; `pid` and `host` say which.
         DefinitionChanged
             If the workflow has changed; it names the nodes.
         ReplayMismatch
@@ -189,6 +222,8 @@ class Store:
         from orchkit.engine.program import Program
         from orchkit.hall.workflow import Workflow
 
+        if workflow is None:
+            workflow = find_workflow(self._kept.head(run_id).workflow)
         if not isinstance(workflow, Workflow):
             raise DefinitionError(f"resume({run_id!r}, {workflow!r}): give the ok.Workflow that recorded it")
         program = Program(workflow.checked())
@@ -196,6 +231,49 @@ class Store:
         if resumed is not None:
             return Run(resumed)
         return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id), program))
+
+    def resume_all(self, *, deps: object = None, on_change: str = "error") -> Resumed:
+        """Go on with every run that is orphaned or suspended; those that have failed are left as they are.
+
+        Each by the workflow that this process has defined under its name. Blocks until it is recorded that each goes
+        on, and not until they end.
+
+        Parameters
+        ----------
+        deps : object
+            As in ``wf.start``, for all of them.
+        on_change : str
+            As in `resume`.
+
+        Returns
+        -------
+        Resumed
+            A list of the runs that go on; its attribute ``left`` says of each other run why it does not.
+
+        Examples
+        --------
+        >>> import tempfile, orchkit as ok
+        >>> wf = ok.Workflow("hello", input=str)
+        >>> wf.approval("sure")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with ok.open(f"{folder}/lab.duckdb") as store:
+        ...         run = wf.start("Dana", store=store).wait_settled()
+        ...     with ok.open(f"{folder}/lab.duckdb") as store:  # as after a restart
+        ...         print(store.stuck().why.tolist())
+        ...         (run,) = store.resume_all()
+        ...         run.answer("sure", True)
+        ...         print(run.result())
+        ['suspended: the store was closed']
+        True
+        """
+        stuck = self.stuck()
+        resumed = Resumed()
+        for run_id in stuck.run[stuck.status.isin(["orphaned", "suspended"])]:
+            try:
+                resumed.append(self.resume(run_id, deps=deps, on_change=on_change))
+            except OrchkitError as error:
+                resumed.left[run_id] = str(error)
+        return resumed
 
     def close(self) -> None:
         """Suspend what this process executes in it, make everything durable, and let the file go.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -13,6 +14,7 @@ from orchkit.faults import Faults
 from orchkit.hall import arguments
 from orchkit.hall.drawing import show
 from orchkit.hall.options import checked_faults, node_from, restacked
+from orchkit.hall.registry import register
 from orchkit.hall.run import Run
 from orchkit.hall.store import Store, store_for
 from orchkit.model.build import build_graph
@@ -74,6 +76,7 @@ class Workflow:
         self._output = arguments.label(f"Workflow({name!r})", "output", output)
         self._nodes: dict[str, Node] = {}
         self._graph: Graph | None = None
+        register(self)
 
     # Describing
 
@@ -282,8 +285,9 @@ class Workflow:
         >>> wf.using(greet=ok.Timeout(5)).policies("greet")
         (Retry(3), Timeout(5))
         """
-        variant = Workflow(self.name, input=self._input, output=self._output)
+        variant = copy(self)  # not made anew: a resume by name means the workflow, not its latest variant
         variant._nodes = dict(self._nodes)
+        variant._graph = None
         for name, stack in stacks.items():
             node = variant._nodes.get(name)
             if node is None:
@@ -389,10 +393,11 @@ class Workflow:
             What the workflow's ``input=`` describes.
         store : path or Store
             Where the run is recorded.
-        durability : {"group", "strict", "memory"}
+        durability : {"group", "strict", "exit", "memory"}
             "group": before an effect acts, all that led to it is durable, and its outcome is before any other step
             sees it; so are answers and the end; the rest follows within milliseconds. "strict": every outcome is
-            durable before a successor starts. "memory": nothing survives the process, and no file is written.
+            durable before a successor starts. "exit": nothing is durable until the run ends or is suspended, and
+            then all of it is. "memory": nothing survives the process, and no file is written.
         deps : object
             Clients and secrets, as ``ctx.deps``; never recorded.
         faults : Faults, optional
@@ -437,9 +442,9 @@ class Workflow:
         faults : Faults, optional
         seed : int
             Decides all luck: the same seed gives the same log, event for event.
-        durability : {"memory", "group", "strict"}
-            What an injected crash leaves: "memory" nothing, so the run is lost; with the others it goes on from
-            its log, at no cost of time.
+        durability : {"memory", "exit", "group", "strict"}
+            What an injected crash leaves: "memory" and "exit" nothing, so the run is lost; with the others it
+            goes on from its log, at no cost of time.
 
         Returns
         -------
@@ -460,7 +465,7 @@ class Workflow:
         program = simulation.prepare(self.checked(), world, checked_faults(faults))
         simulation.refuse_misses(program)
         value = simulation.dump_input(program, input)
-        return Run(simulation.simulate(program, value, seed=seed, survive=durability != "memory"))
+        return Run(simulation.simulate(program, value, seed=seed, survive=durability in ("group", "strict")))
 
 
 def _a(node: Node) -> str:

@@ -12,9 +12,19 @@ from orchkit.errors import RunCancelled, RunError
 from orchkit.model.codec import codec_for
 from orchkit.model.events import Event, canonical_digest, exact_digest
 from orchkit.model.records import Head
-from orchkit.model.state import RunState, fold, node_of, result_of
+from orchkit.model.state import FALLBACK, RunState, fold, node_of, result_of
 
-__all__ = ["Handle", "PastRun", "failed_end", "failing_key", "last_try", "receipt", "run_error", "typed_result"]
+__all__ = [
+    "Handle",
+    "PastRun",
+    "failed_end",
+    "failing_key",
+    "last_try",
+    "only_people",
+    "receipt",
+    "run_error",
+    "typed_result",
+]
 
 
 class Handle(Protocol):
@@ -59,6 +69,8 @@ class PastRun:
         With it, results have their types again.
     error : RunError, optional
         What ended it, when its log cannot tell.
+    holder : object, optional
+        The process that executes it, with ``pid`` and ``host``.
     """
 
     def __init__(
@@ -67,21 +79,25 @@ class PastRun:
         events: Sequence[Event],
         program: Program | None = None,
         error: BaseException | None = None,
+        holder: Any = None,
     ) -> None:
         self.head = head
         self.program = program
         self._events = list(events)
         self._error = error
+        self._holder = holder
 
     def log(self) -> list[Event]:
         """Give its events."""
         return list(self._events)
 
     def status(self) -> str:
-        """Give what `run_ended` says, or "suspended" or "orphaned"."""
+        """Give what `run_ended` says, or "suspended" or "orphaned"; of what another process executes, what it does."""
         last = self._events[-1] if self._events else None
         if last is None or last.kind not in ("run_ended", "suspended"):
-            return "orphaned"
+            if self._holder is None:
+                return "orphaned"
+            return "waiting" if only_people(self._events) else "running"
         return last.status if last.kind == "run_ended" else "suspended"
 
     def outcome(self) -> Future[Any]:
@@ -103,6 +119,8 @@ class PastRun:
         status = self.status()
         if status in ("completed", "degraded"):
             return None
+        if status in ("running", "waiting"):
+            return self._elsewhere()
         if status in ("orphaned", "suspended"):
             return RunError(
                 f"run {self.head.run_id!r} has no end and nothing executes it here; go on with "
@@ -144,14 +162,40 @@ class PastRun:
             raise self._idle()
 
     def _open(self) -> bool:
-        return self.status() in ("orphaned", "suspended")
+        return self.status() in ("orphaned", "suspended", "running", "waiting")
+
+    def _elsewhere(self) -> RunError:
+        who = f"process {self._holder.pid} on {self._holder.host}"
+        return RunError(
+            f"run {self.head.run_id!r} is executed by {who}; act on it there, and look again by "
+            f"store.run({self.head.run_id!r})",
+            run_id=self.head.run_id,
+        )
 
     def _idle(self, node: str = "") -> RunError:
+        if self._holder is not None and self._open():
+            return self._elsewhere()
         run_id, status = self.head.run_id, self.status()
         todo = (
             f"resume it first: store.resume({run_id!r}, workflow)" if self._open() else "it has ended and asks nothing"
         )
         return RunError(f"run {run_id!r} is {status}; {todo}", run_id=run_id, node=node)
+
+
+def only_people(events: Sequence[Event]) -> bool:
+    """Say whether a log without an end waits for answers and for nothing else."""
+    asked: set[tuple[str, int]] = set()
+    busy: set[tuple[str, int]] = set()
+    for event in events:
+        instance = (event.node.partition(FALLBACK)[0], event.item)
+        if event.kind in ("started", "waiting"):
+            busy.add(instance)
+        elif event.kind == "asked":
+            asked.add(instance)
+        elif event.kind in ("settled", "skipped", "invalidated"):
+            busy.discard(instance)
+            asked.discard(instance)
+    return bool(asked) and not busy
 
 
 def receipt(head: Head, events: Sequence[Event]) -> str:

@@ -34,6 +34,8 @@ _HELD = """
     from (select run, arg_max(coalesce(holder, ''), seq) as name from lease {where} group by run) l
     join (select holder, arg_max({{host: host, boot: boot, pid: pid, born: born, until: until}}, seq) as p
           from holder group by holder) h on h.holder = l.name"""
+_LEFT = """
+    select run from (select run, arg_max(coalesce(holder, ''), seq) as name from lease group by run) where name = ?"""
 _FEW = 50_000  # runs whose ids are kept in memory; among more, an id that was drawn is trusted to be new
 _RENEW = int(RENEW_SECONDS * 1e6)
 
@@ -72,6 +74,7 @@ class DuckStore:
         self._elected = Elected(self.path, self._server, self._renewal)
         self._writer = Writer(self._elected)
         self._elected.open_doors()
+        self._release_left()
         atexit.register(self.close)
         _STORES.add(self)
 
@@ -157,6 +160,14 @@ class DuckStore:
                 )
             self._writer.push(holder.entry(), ("lease", (run_id, holder.name)))
             return head, self.events(run_id)
+
+    def _release_left(self) -> None:
+        # A store that could not write could not give its leases back either, and this process lives on.
+        me = this_process().name
+        if self.fetch("select 1 from holder where holder = ? limit 1", [me]):
+            held = {run for store in _STORES if not store.is_closed() for run in store._mine}
+            left = [run for (run,) in self.fetch(_LEFT, [me]) if run not in held]
+            self._writer.push(*(("lease", (run, None)) for run in left))
 
     def holders(self) -> dict[str, Holder]:
         """Give the processes that execute runs now, by run."""

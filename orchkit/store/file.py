@@ -130,7 +130,7 @@ class DuckFile:
         Where an event stands is derived from its run and its place in the log, and each run has one writer.
         """
         runs = list({row[_RUN] for table, row in batch if table == "event"})
-        last = dict(self.fetch(f"{_LAST_N} where run in (select unnest(?)) group by run", [runs]))
+        last: dict[str, int] = dict(self.fetch(f"{_LAST_N} where run in (select unnest(?)) group by run", [runs]))
         admitted = {run for (run,) in self.fetch(f"{_ADMITTED} where run in (select unnest(?))", [runs])}
         return [
             (table, row)

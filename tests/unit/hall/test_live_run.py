@@ -375,7 +375,7 @@ def test_an_injected_crash_leaves_a_run_that_resumes(store: ok.Store) -> None:
     with pytest.raises(ok.RunCrashed):
         run.result(timeout=30)
     assert run.status == "orphaned"
-    assert store.runs().status.tolist() == ["open"]
+    assert store.runs().status.tolist() == ["orphaned"]
     assert store.run(run.id).status == "orphaned"
     resumed = store.resume(run.id, wf).wait_settled(30)
     resumed.answer("review", Decision(approve=True))

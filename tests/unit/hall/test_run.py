@@ -68,7 +68,7 @@ def test_the_question_of_a_suspended_run_is_still_open(tmp_path: Path) -> None:
         assert store.run(run.id).pending() == ["review"]
 
 
-@pytest.mark.parametrize("workflow", [None, "asking", 3], ids=repr)
+@pytest.mark.parametrize("workflow", ["asking", 3], ids=repr)
 def test_only_a_workflow_goes_on_with_a_run(workflow: Any, tmp_path: Path) -> None:
     with ok.open(tmp_path / "lab.duckdb") as store, pytest.raises(ok.DefinitionError, match=r"give the ok\.Workflow"):
         store.resume("r1", workflow)
