@@ -47,6 +47,7 @@ def test_reopening_gives_the_same_and_seq_goes_on(path):
         assert store.events("r1") == log
         assert store.fetch("select n from event where run = 'r1' order by seq") == [(n + 1,) for n in range(len(log))]
         journal.release()
+        extra.release()
         written = len(seqs(store))
         store.close()
     with pytest.raises(StoreError, match="already"):
