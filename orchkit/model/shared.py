@@ -92,7 +92,8 @@ class SharedState:
             self.writes[node, item] = delta
         else:
             self.writes.pop((node, item), None)
-        self._last = None
+        if self._last is not None and self._last[0] >> node & 1:
+            self._last = None
 
     def join(self, node: int, values: Sequence[Any]) -> None:
         """Let a node that has settled live be an ancestor of others."""

@@ -568,6 +568,29 @@ def test_a_rule_that_raises_fails_who_reads() -> None:
         run_of(wf).result()
 
 
+def test_items_that_see_the_same_fold_it_once() -> None:
+    calls: list[str] = []
+
+    def counted(old: str, new: str) -> str:
+        calls.append(new)
+        return new
+
+    wf = ok.Workflow("case", input=list)
+    wf.context(Case, merge={"notes": ok.append, "status": counted})
+
+    @wf.step
+    def plan(input: list[str], ctx: ok.Context) -> list[str]:
+        ctx.update(status="planned")
+        return input
+
+    @wf.map(over="plan", limit=2)
+    def lookup(item, ctx: ok.Context):
+        ctx.update(notes=[item])
+
+    run_of(wf, "abcdefghij")
+    assert len(calls) < 5
+
+
 # From outside
 
 
