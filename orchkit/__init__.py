@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ApprovalUnknown,
         AttemptTimeout,
         CodecError,
+        ContextConflict,
         DefinitionChanged,
         DefinitionError,
         GraphError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from orchkit.hall.store import Store
     from orchkit.hall.store import open_store as open
     from orchkit.hall.workflow import Workflow
+    from orchkit.model.merging import add, append
     from orchkit.model.policies import Fallback, Retry, Timeout, backoff, only, transient
     from orchkit.model.steps import Step as step
     from orchkit.model.steps import const, ref
@@ -58,7 +60,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     # describing
     "Workflow": "hall.workflow", "Context": "engine.context", "step": "model.steps:Step", "const": "model.steps",
-    "ref": "model.steps",
+    "ref": "model.steps", "append": "model.merging", "add": "model.merging",
     # policies
     "Retry": "model.policies", "Timeout": "model.policies", "Fallback": "model.policies",
     "backoff": "model.policies", "transient": "model.policies", "only": "model.policies",
@@ -74,15 +76,15 @@ _ROOMS = {
 }  # fmt: skip
 _ERRORS = (
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
-    "RunCrashed", "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid",
-    "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown",
-    "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
+    "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown",
+    "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
+    "RunUnknown", "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
 )  # fmt: skip
 _ROOMS |= dict.fromkeys(_ERRORS, "errors")
 
 __all__ = [
     # describing
-    "Workflow", "Context", "step", "const", "ref",
+    "Workflow", "Context", "step", "const", "ref", "append", "add",
     # policies
     "Retry", "Timeout", "Fallback", "backoff", "transient", "only",
     # running
@@ -95,9 +97,9 @@ __all__ = [
     "interop",
     # errors
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
-    "RunCrashed", "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid",
-    "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown",
-    "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
+    "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown",
+    "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
+    "RunUnknown", "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
 ]  # fmt: skip
 
 

@@ -10,7 +10,8 @@
     │   ├── RunCancelled                  somebody ended it
     │   ├── RunSuspended                  somebody stopped it for now; it can be resumed
     │   ├── RunCrashed                    a crash was injected; the log is what is left
-    │   └── RunStuck                      nothing can happen any more
+    │   ├── RunStuck                      nothing can happen any more
+    │   └── ContextConflict               two steps wrote one field of the shared context, in no order
     ├── AttemptTimeout (TimeoutError)     one attempt took longer than it may
     ├── ModelError                        a model answered, but not usably; judged by its status
     │   ├── interop.ModelCallError (RuntimeError)
@@ -45,6 +46,7 @@ __all__ = [
     "ApprovalUnknown",
     "AttemptTimeout",
     "CodecError",
+    "ContextConflict",
     "DefinitionChanged",
     "DefinitionError",
     "GraphError",
@@ -150,6 +152,10 @@ class RunCrashed(RunError):
 
 class RunStuck(RunError):
     """Nothing can happen any more: every open instance waits for something that will not come."""
+
+
+class ContextConflict(RunError):
+    """Two steps, neither before the other, wrote a field of the shared context that has no merge rule."""
 
 
 class AttemptTimeout(OrchkitError, TimeoutError):

@@ -13,6 +13,7 @@ from orchkit.errors import AttemptTimeout, SimulationError
 from orchkit.model.events import Event
 from orchkit.model.policies import LONGEST, transient
 from orchkit.model.protocols import Draw, Failure, Outcome, Strike
+from orchkit.model.shared import recorded_writes
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution, Instance
@@ -173,6 +174,8 @@ def _body(
         if ex.on_body is not None:
             ex.on_body()
         try:
+            if ctx is not None and ex.state.shared is not None:
+                ctx.see(ex.state.shared, inst.node)
             arguments = ex.arguments(inst, site, ctx, error)
         except Exception as misfit:
             inst.cause = misfit
@@ -288,6 +291,8 @@ def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) ->
     t, leg, n, key = ex.t(), started.leg, started.attempt, started.key
     failure = outcome.failure
     if failure is None:
+        if ex.state.shared is not None and not inst.records:
+            _record_writes(inst, started, t)
         event = Event(
             t, "completed", site.path, inst.item, 1, leg, n, "ok", t - started.t, outcome.cost, outcome.tokens,
             key=key, body=outcome.value,
@@ -304,3 +309,12 @@ def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) ->
             str(failure), key=key, body=body,
         )  # fmt: skip
     ex.emit(inst, event)
+
+
+def _record_writes(inst: Instance, started: Event, t: int) -> None:
+    # Before the end of its attempt, without which it does not count. A log that was cut between the two has this
+    # attempt's writes already; the body that ran again since may have written something else, or nothing.
+    ex = inst.execution
+    delta = inst.spent.written() if isinstance(inst.spent, Context) else {}
+    if delta != recorded_writes(ex.state.open[inst.node, inst.item].events, started):
+        ex.emit(inst, Event(t, "context", started.node, inst.item, 1, started.leg, started.attempt, body=delta))

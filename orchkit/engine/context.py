@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchkit.errors import DefinitionError
 from orchkit.model.policies import LONGEST
+from orchkit.model.shared import SharedState, SharedView
 
 if TYPE_CHECKING:
     import random  # noqa: TID251 - a name for the type checker; the generator is made by the dice
@@ -42,6 +43,8 @@ class Context:
     >>> wf.simulate("good morning", world=ok.World()).result()
     'good morning at 30 s'
     """
+
+    _view: SharedView | None = None
 
     def __init__(self, execution: Execution, node: str, item: int, leg: int, attempt: int, due: int | None) -> None:
         self._execution = execution
@@ -100,6 +103,54 @@ class Context:
                 "cost and tokens are 0 or more"
             )
         self.cost, self.tokens = cost, tokens
+
+    @property
+    def shared(self) -> Any:
+        """The run's shared context as this attempt sees it: a fresh instance of the model of ``wf.context``.
+
+        It holds what the step's ancestors wrote (the sources of its inputs, ``after=``, the route that picked it, and
+        theirs), and what this attempt has written so far. Changing the instance changes nothing: write by `update`.
+
+        Raises
+        ------
+        DefinitionError
+            If the workflow has no context.
+        pydantic.ValidationError
+            If what was written does not fit the model, such as a sum beyond a bound.
+        """
+        return self._seen("shared").read()
+
+    def update(self, /, **changes: Any) -> None:
+        """Write to the run's shared context; recorded with this attempt's success, or not at all.
+
+        Parameters
+        ----------
+        **changes
+            By field: what is appended or added where `Workflow.context` says so, else the new value. Several
+            updates of one field are first merged with one another.
+
+        Raises
+        ------
+        DefinitionError
+            If the workflow has no context, the context no such field, or the value does not fit; nothing is
+            written then.
+        """
+        self._seen("update").write(changes, f"ctx.update in {self.node!r}")
+
+    def see(self, shared: SharedState, node: int) -> None:
+        """Fix what of the shared context this attempt sees; its body has not begun."""
+        self._view = SharedView(shared.model, shared.values(shared.begun[node]))
+
+    def written(self) -> dict[str, Any]:
+        """Give what this attempt has written to the shared context, as JSON."""
+        return {} if self._view is None else self._view.delta
+
+    def _seen(self, what: str) -> SharedView:
+        if self._view is None:
+            raise DefinitionError(
+                f"ctx.{what} in {self.node!r}: the workflow has no shared context; describe it by wf.context(Model)"
+            )
+        return self._view
 
 
 def effect_key(node: str, item: int) -> str:

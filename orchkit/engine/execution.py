@@ -13,10 +13,10 @@ from orchkit.engine.pipeline import pipeline
 from orchkit.engine.plan import plan
 from orchkit.engine.program import Program, Seat, Site
 from orchkit.engine.redrive import brief, redrive, same
-from orchkit.errors import ReplayMismatch, RunCrashed, RunStuck, RunSuspended
+from orchkit.errors import ContextConflict, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.protocols import Failure, Journal, Outcome
-from orchkit.model.state import COMPLETED, DEGRADED, RunState, apply, fold, result_of
+from orchkit.model.state import COMPLETED, DEGRADED, READY, RunState, apply, fold, result_of
 
 __all__ = ["Execution", "Instance"]
 
@@ -266,6 +266,8 @@ class Execution:
                 seat = self.program.seats[action.node]
                 if action.verb == "skip":
                     self.record(Event(self.t(), "skipped", seat.node.name))
+                elif self.state.shared is not None and (conflict := self._conflict_before(action.node)) is not None:
+                    self._fail(seat.node.name, conflict)
                 elif action.verb == "close":
                     self._close_map(seat, action.node)
                 else:
@@ -276,6 +278,17 @@ class Execution:
             self._advancing = False
         if not self.instances and not self.state.left:
             self._maybe_end()
+
+    def _conflict_before(self, node: int) -> str | None:
+        shared = self.state.shared
+        if shared is None or self.state.standing[node] != READY:  # a map that has begun
+            return None
+        conflict = shared.conflict(shared.ancestors(node, self.state.values))
+        return None if conflict is None else f"{ContextConflict.__name__}: {conflict}"
+
+    def _fail(self, name: str, error: str) -> None:
+        self.record(Event(self.t(), "settled", name, status="failed", error=error))
+        self.stop("failed")
 
     def _launch(self, seat: Seat, node: int, item: int) -> Instance:
         inst = self.instances[node, item] = Instance(self, node, item)
@@ -301,8 +314,7 @@ class Execution:
         if seat.node.on_error == "skip":
             self.record(Event(self.t(), "skipped", name, status="error", error=error))
         else:
-            self.record(Event(self.t(), "settled", name, status="failed", error=error))
-            self.stop("failed")
+            self._fail(name, error)
 
     def settle(self, inst: Instance, outcome: Outcome) -> None:
         """Record what an instance came to, and go on."""
@@ -383,9 +395,13 @@ class Execution:
             self.state.standing[sink] in (COMPLETED, DEGRADED) for sink in self.program.graph.sinks
         ):
             status = "failed"
+        error = ""
+        shared = self.state.shared
+        if shared is not None and status != "failed" and (conflict := shared.conflict(shared.everyone)) is not None:
+            status, error = "failed", f"{ContextConflict.__name__}: {conflict}"
         body = result_of(self.state) if status in ("completed", "degraded") else None
         self._over = True
-        self.record(Event(self.t(), "run_ended", status=status, body=body))
+        self.record(Event(self.t(), "run_ended", status=status, error=error, body=body))
         self.journal.when_durable(self._tell_end)
 
     def _tell_end(self, error: BaseException | None) -> None:

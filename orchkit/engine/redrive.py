@@ -59,6 +59,9 @@ def _feed(execution: Execution, event: Event) -> None:
     inst = execution.instances.get(key)
     if inst is None or not inst.records or inst.records[0] is not event:
         return  # its pipeline has already said it again
+    if event.kind == "context":
+        inst.records.popleft()  # it is for the fold alone: the record of the attempt's end follows, or it starts again
+        return
     kernel = execution.kernel
     kernel.now = execution.base + event.t
     if inst.coro is None:

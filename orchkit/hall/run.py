@@ -9,7 +9,7 @@ from orchkit.clock.bridge import wait_async, wait_blocking
 from orchkit.errors import ApprovalUnknown
 from orchkit.hall.drawing import show_run
 from orchkit.runs.frames import event_frame
-from orchkit.runs.handle import Handle, receipt
+from orchkit.runs.handle import Handle, receipt, shared_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +78,22 @@ class Run:
     def receipt(self) -> str:
         """A digest of the log: ``exact:`` of a virtual run, ``canonical:`` (times left out) of a live one."""
         return receipt(self._handle.head, self._handle.log())
+
+    @property
+    def shared(self) -> Any:
+        """The shared context as all steps that are done have written it: an instance of the model of ``wf.context``.
+
+        Folded anew from the log each time, also while the run goes on. Of a run that was looked up without its
+        workflow, whose rules would fold it: a dict of what each step wrote.
+
+        Raises
+        ------
+        ContextConflict
+            If two steps, neither before the other, wrote a field that has no merge rule.
+        DefinitionError
+            If the workflow has no context.
+        """
+        return shared_of(self._handle.program, self.id, self._handle.log())
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait for the result, as `result` does, without blocking the loop.

@@ -19,6 +19,7 @@ from orchkit.hall.run import Run
 from orchkit.hall.store import Store, store_for
 from orchkit.model.build import build_graph
 from orchkit.model.graph import Graph
+from orchkit.model.merging import Rule, SharedModel
 from orchkit.model.policies import Only, Policy, Retry, Timeout
 from orchkit.model.steps import Node
 from orchkit.runs import live
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import os
 
     import networkx
+    from pydantic import BaseModel
 
 __all__ = ["Workflow"]
 
@@ -75,6 +77,7 @@ class Workflow:
         self._input = object if input is _UNSET else input
         self._output = arguments.label(f"Workflow({name!r})", "output", output)
         self._nodes: dict[str, Node] = {}
+        self._shared: SharedModel | None = None
         self._graph: Graph | None = None
         register(self)
 
@@ -238,6 +241,58 @@ class Workflow:
             )
         )
 
+    def context(self, model: type[BaseModel], *, merge: Mapping[str, Rule] | None = None) -> None:
+        """Give the runs a shared context: steps read it by ``ctx.shared`` and write to it by ``ctx.update``.
+
+        A step sees the writes of its ancestors: of the sources of its inputs, of ``after=``, of the route that
+        picked it, and of theirs. They are folded in the order of the graph and of the items, never in order of
+        completion, so no outcome depends on timing; items of a map do not see each other's. What an attempt writes
+        is recorded with its success: failed attempts write nothing.
+
+        Parameters
+        ----------
+        model : type
+            A pydantic model; a run begins with the defaults of its fields, so each has one.
+        merge : mapping of str to callable, optional
+            Per field, how a write merges with what is there: ``ok.append``, ``ok.add``, or a function
+            ``rule(old, new)`` that is pure and associative. A field without a rule is replaced; two steps that
+            write one, neither before the other, end the run in `ContextConflict`.
+
+        Raises
+        ------
+        DefinitionError
+            Naming the field that has no default, or whose rule makes no sense.
+
+        Notes
+        -----
+        In simulation bodies write; nodes that the world models run no body, and so write nothing. A target of
+        several routes that pick it both sees the writes behind the one that came first. A change of the model does
+        not count as a change of the workflow when a run is resumed.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> from pydantic import BaseModel
+        >>> class Case(BaseModel):
+        ...     notes: list[str] = []
+        ...     spent: float = 0.0
+        >>> wf = ok.Workflow("case", input=str)
+        >>> wf.context(Case, merge={"notes": ok.append, "spent": ok.add})
+        >>> @wf.step
+        ... async def read(input: str, ctx: ok.Context) -> int:
+        ...     ctx.update(notes=[f"read {input}"], spent=0.25)
+        ...     return len(input)
+        >>> @wf.step
+        ... async def judge(read: int, ctx: ok.Context) -> str:
+        ...     ctx.update(notes=["judged"], spent=0.5)
+        ...     return " and ".join(ctx.shared.notes)
+        >>> run = wf.simulate("a letter", world=ok.World())
+        >>> run.result(), run.shared
+        ('read a letter and judged', Case(notes=['read a letter', 'judged'], spent=0.75))
+        """
+        self._shared = SharedModel(model, {} if merge is None else merge)
+        self._graph = None
+
     def _decorate(self, kind: Any, fn: Any, options: Mapping[str, Any], own: Mapping[str, Any] = _NOTHING) -> Any:
         if fn is None:
             return lambda later: self._decorate(kind, later, options, own)
@@ -327,7 +382,7 @@ class Workflow:
             With all that is wrong, at once.
         """
         if self._graph is None:
-            self._graph = build_graph(self.name, self._nodes.values(), self._input, self._output)
+            self._graph = build_graph(self.name, self._nodes.values(), self._input, self._output, self._shared)
         return self._graph
 
     def graph(self) -> networkx.DiGraph[str]:

@@ -12,12 +12,15 @@ from typing import Any
 from orchkit.errors import DefinitionError, GraphError
 from orchkit.model.codec import ANY
 from orchkit.model.graph import Graph
+from orchkit.model.merging import SharedModel
 from orchkit.model.steps import Function, Node, Param, describe
 
 __all__ = ["build_graph"]
 
 
-def build_graph(name: str, nodes: Iterable[Node], input_type: Any, output: str | None) -> Graph:
+def build_graph(
+    name: str, nodes: Iterable[Node], input_type: Any, output: str | None, shared: SharedModel | None = None
+) -> Graph:
     """Read the signatures and build the checked graph.
 
     Raises
@@ -33,7 +36,7 @@ def build_graph(name: str, nodes: Iterable[Node], input_type: Any, output: str |
             problems.append(str(error))
             bound.append(_bound(node, None))
     try:
-        graph = Graph(name, bound, input_type, output)
+        graph = Graph(name, bound, input_type, output, shared)
     except GraphError as error:
         if not problems:
             raise

@@ -13,10 +13,13 @@ import typing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchkit.errors import GraphError
 from orchkit.model.steps import RESERVED, Node
+
+if TYPE_CHECKING:
+    from orchkit.model.merging import SharedModel
 
 __all__ = ["Dep", "Edge", "Graph"]
 
@@ -54,6 +57,8 @@ class Graph:
         Annotation of the workflow's input.
     output : str, optional
         The node whose value is the result.
+    shared : SharedModel, optional
+        The definition of the shared context.
 
     Raises
     ------
@@ -75,10 +80,18 @@ class Graph:
         Per node, its code object and the digest that was made of it; kept by `orchkit.runs.fingerprint`.
     """
 
-    def __init__(self, name: str, nodes: Iterable[Node], input_type: Any, output: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        nodes: Iterable[Node],
+        input_type: Any,
+        output: str | None = None,
+        shared: SharedModel | None = None,
+    ) -> None:
         self.name = name
         self.input_type = input_type
         self.output = output
+        self.shared = shared
         self.fingerprints: dict[str, tuple[Any, str]] = {}
         given = tuple(nodes)
         problems = list(_problems(given, output))
@@ -129,6 +142,23 @@ class Graph:
                     yield Edge(source, node.name, "after")
             for target in node.targets:
                 yield Edge(node.name, target, "route")
+
+    @cached_property
+    def sources(self) -> tuple[tuple[int, ...], ...]:
+        """Per node, the nodes that it waits for: those of its data, and those of ``after=``."""
+        return self._into(("data", "after"))
+
+    @cached_property
+    def pickers(self) -> tuple[tuple[int, ...], ...]:
+        """Per node, the routes that may pick it."""
+        return self._into(("route",))
+
+    def _into(self, kinds: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        into: list[list[int]] = [[] for _ in self.nodes]
+        for edge in self.edges():
+            if edge.kind in kinds and edge.source != "input":
+                into[self.index[edge.target]].append(self.index[edge.source])
+        return tuple(map(tuple, into))
 
     @cached_property
     def sinks(self) -> tuple[int, ...]:

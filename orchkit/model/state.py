@@ -14,6 +14,7 @@ from typing import Any, Final
 from orchkit.errors import ReplayMismatch
 from orchkit.model.events import Event
 from orchkit.model.graph import Graph
+from orchkit.model.shared import SharedState
 
 __all__ = [
     "COMPLETED",
@@ -100,6 +101,8 @@ class RunState:
         ``(node index, item)`` of the failure that stops the run.
     cancelling : bool
         Somebody asked the run to stop.
+    shared : SharedState or None
+        What was written to the shared context, if the workflow has one.
     """
 
     __slots__ = (
@@ -118,6 +121,7 @@ class RunState:
         "ready",
         "result",
         "routes",
+        "shared",
         "standing",
         "status",
         "values",
@@ -145,6 +149,7 @@ class RunState:
         self.failing: tuple[int, int] | None = None
         self.cancelling = False
         self.degraded = False
+        self.shared = None if graph.shared is None else SharedState(graph, graph.shared)
 
     def value(self, name: str) -> Any:
         """Give the recorded value of a node, or of the workflow's input."""
@@ -233,6 +238,8 @@ def _opened(state: RunState, event: Event) -> Open:
         if event.item < 0:
             state.ready.remove(node)
             state.standing[node] = OPEN
+            if state.shared is not None:
+                state.shared.begin(node, state.values)
         else:
             progress = _begun(state, node)
             progress.next = event.item + 1
@@ -259,6 +266,8 @@ def _begun(state: RunState, node: int) -> MapState:
     if progress is None:
         progress = state.maps[node] = map_state(state, node)
         state.standing[node] = OPEN
+        if state.shared is not None:
+            state.shared.begin(node, state.values)
     return progress
 
 
@@ -281,6 +290,8 @@ def _settled(state: RunState, event: Event) -> None:
     node = state.graph.index[event.node]
     instance = state.open.pop((node, event.item), None)
     value = None if instance is None else instance.value
+    if state.shared is not None and instance is not None and event.status != "failed":
+        state.shared.keep(node, event.item, instance.events)
     if event.status == "failed":
         if event.item < 0:
             if instance is None:
@@ -332,6 +343,8 @@ def _node_done(state: RunState, node: int, standing: int, value: Any) -> None:
     live = standing != SKIPPED
     if live:
         state.values[node] = value
+        if state.shared is not None:
+            state.shared.join(node, state.values)
     if standing == DEGRADED:
         state.degraded = True
     for dep in state.graph.followers[node]:
@@ -375,6 +388,7 @@ _APPLY: Final[dict[str, Callable[[RunState, Event], None]]] = {
     "completed": _delivered,
     "degraded": _degraded,
     "picked": _note,
+    "context": _note,
     "asked": _note,
     "answered": _delivered,
     "expired": _delivered,

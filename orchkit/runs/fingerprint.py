@@ -28,7 +28,8 @@ def fingerprints(graph: Graph) -> dict[str, str]:
 
     Comments, formatting, moved lines and kernel restarts do not change it; ``version=`` takes the code's place.
     Constants that a function got from its maker or as defaults count; a docstring counts too, for some use it as a
-    prompt. What a step calls is not seen: give it a new ``version`` when that changes.
+    prompt. What a step calls is not seen: give it a new ``version`` when that changes. Nor is the model of the shared
+    context, a change of which would change every node.
     """
     return {node.name: _fingerprint(graph, node) for node in graph.nodes}
 

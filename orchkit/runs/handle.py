@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any, Protocol
 
 from orchkit.engine.program import Program
-from orchkit.errors import RunCancelled, RunError
+from orchkit.errors import ContextConflict, DefinitionError, RunCancelled, RunError
 from orchkit.model.codec import codec_for
 from orchkit.model.events import Event, canonical_digest, exact_digest
 from orchkit.model.records import Head
+from orchkit.model.shared import winning_writes
 from orchkit.model.state import FALLBACK, RunState, fold, node_of, result_of
 
 __all__ = [
@@ -23,8 +24,11 @@ __all__ = [
     "only_people",
     "receipt",
     "run_error",
+    "shared_of",
     "typed_result",
 ]
+
+_CONFLICT = f"{ContextConflict.__name__}: "
 
 
 class Handle(Protocol):
@@ -226,11 +230,49 @@ def _typed(program: Program, state: RunState, node: int) -> Any:
     return codec.load(value)
 
 
+def shared_of(program: Program | None, run_id: str, events: Sequence[Event]) -> Any:
+    """Give the shared context that a log comes to: the model with its program, without it what each step wrote.
+
+    Raises
+    ------
+    ContextConflict
+        If two nodes, neither before the other, wrote a field without a merge rule.
+    DefinitionError
+        If the workflow has no context.
+    """
+    if program is None:
+        return _written(events)
+    shared = fold(program.graph, events).shared
+    if shared is None:
+        raise DefinitionError(
+            f"workflow {program.graph.name!r} has no shared context; describe it by wf.context(Model)"
+        )
+    conflict = shared.conflict(shared.everyone)
+    if conflict is not None:
+        raise _conflict(conflict, run_id)
+    return shared.model.load(shared.values(shared.everyone))
+
+
+def _written(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
+    open_: dict[tuple[str, int], list[Event]] = {}
+    written: dict[str, dict[str, Any]] = {}
+    for event in events:
+        key = event.node.partition(FALLBACK)[0], event.item
+        open_.setdefault(key, []).append(event)
+        if event.kind == "settled" and event.status != "failed":
+            delta = winning_writes(open_.pop(key))
+            if delta:
+                written[key[0] + (f"[{event.item}]" if event.item >= 0 else "")] = delta
+    return written
+
+
 def run_error(run_id: str, events: Sequence[Event]) -> RunError:
     """Say in one plain error how a run ended, from its log."""
     last = events[-1]
     if last.status == "cancelled":
         return _cancelled(run_id, events)
+    if last.error.startswith(_CONFLICT):
+        return _conflict(last.error, run_id=run_id)
     end = failed_end(events)
     if end is None:
         return RunError(
@@ -238,6 +280,8 @@ def run_error(run_id: str, events: Sequence[Event]) -> RunError:
             "the last rows of run.events, and start it again",
             run_id=run_id,
         )
+    if end.error.startswith(_CONFLICT):
+        return _conflict(end.error, run_id=run_id, node=end.node)
     tried = last_try(events, end)
     attempt = 0 if tried is None else tried.attempt
     item = f"[{end.item}]" if end.item >= 0 else ""
@@ -249,6 +293,10 @@ def run_error(run_id: str, events: Sequence[Event]) -> RunError:
         attempt=attempt,
         item=end.item if end.item >= 0 else None,
     )
+
+
+def _conflict(error: str, run_id: str, node: str = "") -> ContextConflict:
+    return ContextConflict(f"{error.removeprefix(_CONFLICT)} (run {run_id!r})", run_id=run_id, node=node)
 
 
 def _cancelled(run_id: str, events: Sequence[Event]) -> RunCancelled:

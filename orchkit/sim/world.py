@@ -123,7 +123,8 @@ def fake(value: Any, *, latency: float | Dist = 0.0, error: float = 0.0, cost: f
     Notes
     -----
     Each attempt draws anew and independently: a model that is asked again is as likely to fail as before. Real
-    models are not so kind on hard questions (`reference/failures.md` §1.5).
+    models are not so kind on hard questions (`reference/failures.md` §1.5). A modelled step runs no body, and so
+    writes nothing to the shared context.
 
     Examples
     --------

@@ -1,0 +1,159 @@
+"""The shared context of a run: what steps write is recorded as deltas, and folded along the edges of the graph.
+
+A step sees what its ancestors wrote, each writer once, in (topological order, item index) and never in order of
+completion: so no outcome depends on timing. Nobody's ancestor's writes can still change when it begins, because all
+of them have settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from orchkit.model.events import Event
+from orchkit.model.merging import SharedModel
+
+if TYPE_CHECKING:
+    from orchkit.model.graph import Graph
+
+__all__ = ["SharedState", "SharedView", "recorded_writes", "winning_writes"]
+
+
+class SharedView:
+    """The context as one attempt sees it: what its ancestors wrote, and its own writes so far.
+
+    Attributes
+    ----------
+    delta : dict
+        Its own writes; replaced by each write and never changed in place, for it goes into the log as it is.
+    """
+
+    __slots__ = ("_before", "delta", "model")
+
+    def __init__(self, model: SharedModel, before: Mapping[str, Any]) -> None:
+        self.model = model
+        self._before = before
+        self.delta: dict[str, Any] = {}
+
+    def read(self) -> Any:
+        """Give a fresh instance of the model."""
+        return self.model.load(self.model.fold([self.delta], self._before))
+
+    def write(self, changes: Mapping[str, Any], where: str) -> None:
+        """Check and buffer; nothing is buffered when one of them does not fit."""
+        self.delta = self.model.joined(self.delta, self.model.dump(changes, where))
+
+
+class SharedState:
+    """The part of a run's state that holds its context: a fold of the log, like the rest of it.
+
+    Sets of nodes are the bits of an int, because a union of ancestors is then one instruction.
+
+    Attributes
+    ----------
+    writes : dict
+        ``(node, item)`` to the delta of the attempt that won; a later generation takes the earlier one's place.
+    begun : dict of int to int
+        Per node that has begun, its ancestors: fixed then, for a second route may pick it later.
+    live : dict of int to int
+        Per node that has settled live, its ancestors and itself.
+    """
+
+    __slots__ = ("_graph", "_last", "begun", "live", "model", "writes")
+
+    def __init__(self, graph: Graph, model: SharedModel) -> None:
+        self._graph = graph
+        self._last: tuple[int, dict[str, Any]] | None = None
+        self.model = model
+        self.writes: dict[tuple[int, int], dict[str, Any]] = {}
+        self.begun: dict[int, int] = {}
+        self.live: dict[int, int] = {}
+
+    def ancestors(self, node: int, values: Sequence[Any]) -> int:
+        """Give the ancestors that a node has now: its live sources, the routes that picked it, and theirs."""
+        mask = 0
+        for source in self._graph.sources[node]:
+            mask |= self.live.get(source, 0)
+        name = self._graph.nodes[node].name
+        for route in self._graph.pickers[node]:
+            picks = values[route]
+            if route in self.live and name in (picks if isinstance(picks, list) else [picks]):
+                mask |= self.live[route]
+        return mask
+
+    def begin(self, node: int, values: Sequence[Any]) -> None:
+        """Fix what a node sees: its first instance has begun."""
+        self.begun[node] = self.ancestors(node, values)
+
+    def keep(self, node: int, item: int, events: Sequence[Event]) -> None:
+        """Take the writes of an instance that has settled live."""
+        delta = winning_writes(events)
+        if delta:
+            self.writes[node, item] = delta
+        else:
+            self.writes.pop((node, item), None)
+        if self._last is not None and self._last[0] >> node & 1:
+            self._last = None
+
+    def join(self, node: int, values: Sequence[Any]) -> None:
+        """Let a node that has settled live be an ancestor of others."""
+        if node not in self.begun:
+            self.begin(node, values)
+        self.live[node] = self.begun[node] | 1 << node
+
+    @property
+    def everyone(self) -> int:
+        """All nodes that have settled live."""
+        return sum(1 << node for node in self.live)
+
+    def values(self, mask: int) -> dict[str, Any]:
+        """Fold what a set of nodes wrote; the dict is shared, do not change it.
+
+        The last one is kept, because the items of a map all ask for the same.
+        """
+        if self._last is None or self._last[0] != mask:
+            self._last = mask, self.model.fold((self.writes[key] for key in self._of(mask)), self.model.defaults)
+        return self._last[1]
+
+    def conflict(self, mask: int) -> str | None:
+        """Say which two of a set of nodes wrote one field without a rule, neither being the other's ancestor."""
+        last: dict[str, tuple[int, int]] = {}
+        for key in self._of(mask):
+            for name in self.writes[key]:
+                if name in self.model.rules or name not in self.model.codecs:
+                    continue
+                before = last.get(name)
+                if before is not None and (before[0] == key[0] or not self.live[key[0]] >> before[0] & 1):
+                    return self._told(name, before, key)
+                last[name] = key
+        return None
+
+    def _of(self, mask: int) -> Iterator[tuple[int, int]]:
+        return (key for key in sorted(self.writes) if mask >> key[0] & 1)
+
+    def _told(self, name: str, *keys: tuple[int, int]) -> str:
+        one, other = (self._graph.nodes[n].name + (f"[{item}]" if item >= 0 else "") for n, item in keys)
+        return (
+            f"{one!r} and {other!r} both wrote {name!r} of the shared context, and neither comes before the other; "
+            f"order them by after=, or say how the field merges: wf.context(..., merge={{{name!r}: ok.append}})"
+        )
+
+
+def winning_writes(events: Sequence[Event]) -> dict[str, Any]:
+    """Give the delta of the attempt that an instance's value came from; failed ones and lost legs have none."""
+    for event in reversed(events):
+        if event.kind == "completed":
+            return recorded_writes(events, event)
+        if event.kind == "degraded" and event.status == "value":
+            break
+    return {}
+
+
+def recorded_writes(events: Sequence[Event], attempt: Event) -> dict[str, Any]:
+    """Give the last delta that the log holds of an attempt, whose record any event of it may be."""
+    who = (attempt.node, attempt.leg, attempt.attempt)
+    for event in reversed(events):
+        if event.kind == "context" and (event.node, event.leg, event.attempt) == who:
+            delta: dict[str, Any] = event.body
+            return delta
+    return {}
