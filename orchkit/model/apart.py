@@ -1,0 +1,229 @@
+"""What pydantic cannot write as JSON (bytes, arrays, frames, secrets): taken out, dumped apart, and put back.
+
+Pydantic dumps the rest with those places left out; so it is neither asked to decode bytes as UTF-8 nor to show a
+secret to a serializer of its model.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchkit.model.arrays import Unpackable, pack
+from orchkit.model.kinds import BINARY, REDACTED, kind_of, number_of
+from orchkit.model.plain import refusal
+
+__all__ = ["Parts", "Path", "blanked", "found", "put_together", "read_redacted", "take_apart"]
+
+Path = tuple[Any, ...]
+_ROWS = (list, tuple, deque)
+
+
+@dataclass(slots=True)
+class Parts:
+    """What was taken out of a value.
+
+    Attributes
+    ----------
+    packed : dict
+        By path: what is recorded there.
+    binary : dict
+        By path: the array, frame or bytes itself, to be compared with what is read back.
+    secrets : list
+        Paths, as they are in the JSON, of what was redacted.
+    """
+
+    packed: dict[Path, Any] = field(default_factory=dict)
+    binary: dict[Path, Any] = field(default_factory=dict)
+    secrets: list[Path] = field(default_factory=list)
+
+
+def take_apart(value: Any, node: str, names: Collection[str]) -> tuple[Parts, Any]:
+    """Find what is dumped apart.
+
+    Parameters
+    ----------
+    value : object
+        As pydantic dumps it for Python.
+    node : str
+    names : collection of str
+        Fields that are redacted; no name is looked for in what they hold.
+
+    Returns
+    -------
+    tuple
+        The parts, and the places as pydantic's ``exclude`` wants them; True if all of the value is one part.
+
+    Raises
+    ------
+    CodecError
+        For an array or a frame that bytes cannot carry.
+    """
+    parts = Parts()
+    return parts, _taken(value, (), parts, node, names)
+
+
+def _taken(value: Any, path: Path, parts: Parts, node: str, names: Collection[str]) -> Any:
+    if isinstance(value, Mapping):
+        places = {}
+        for key, element in value.items():
+            if key in names and element is not None:
+                parts.packed[*path, key] = REDACTED
+                places[key] = True
+            elif inner := _taken(element, (*path, key), parts, node, names):
+                places[key] = inner
+        return places
+    if isinstance(value, _ROWS):
+        rows = ((i, _taken(element, (*path, i), parts, node, names)) for i, element in enumerate(value))
+        return {i: inner for i, inner in rows if inner}
+    if isinstance(value, (set, frozenset)) and any(kind_of(type(element)) for element in value):
+        # Nothing can be left out of a set: it is a part as a whole, in one order in every process.
+        packed = [_packed(element, path, parts, node) for element in value]
+        parts.packed[path] = sorted(packed, key=repr)
+        return True
+    if not kind_of(type(value)):
+        return None
+    parts.packed[path] = _packed(value, path, parts, node)
+    return True
+
+
+def _packed(value: Any, path: Path, parts: Parts, node: str) -> Any:
+    kind = kind_of(type(value))
+    if kind in BINARY:
+        try:
+            packed = pack(value)
+        except Unpackable as error:
+            raise refusal(value, _nested(path), node, str(error)) from error.__cause__
+        parts.binary[path] = value
+        return packed
+    if kind == "secret":
+        return REDACTED
+    return value if kind != "number" else number_of(value)
+
+
+def _nested(path: Path) -> Any:
+    nested: Any = ""
+    for step in path:
+        nested = (nested, step)
+    return nested
+
+
+def put_together(value: Any, json: Any, parts: Parts) -> Any:
+    """Put the parts back into the JSON of the rest.
+
+    Raises
+    ------
+    LookupError, TypeError
+        If a serializer gives the JSON another shape than the value has.
+    """
+    return _together(value, json, parts, (), ())
+
+
+def _together(value: Any, json: Any, parts: Parts, path: Path, place: Path) -> Any:
+    if path in parts.packed:
+        packed = parts.packed[path]
+        if packed == REDACTED and path not in parts.binary:
+            parts.secrets.append(place)
+        return packed
+    if isinstance(value, Mapping) and isinstance(json, dict):
+        left = dict(json)
+        whole = {}
+        for key, element in value.items():
+            name = key if type(key) is str else _name_of(key)
+            whole[name] = _together(element, left.pop(name, None), parts, (*path, key), (*place, name))
+        return whole | left
+    if isinstance(value, _ROWS) and isinstance(json, list):
+        rest = iter(json)
+        return [
+            _together(element, None if (*path, i) in parts.packed else next(rest), parts, (*path, i), (*place, i))
+            for i, element in enumerate(value)
+        ]
+    return json
+
+
+def _name_of(key: Any) -> str:
+    # As pydantic writes it.
+    from pydantic_core import to_jsonable_python
+
+    (name,) = to_jsonable_python({key: None})
+    return str(name)
+
+
+def found(value: Any, path: Path) -> Any:
+    """Give what stands at a path.
+
+    Raises
+    ------
+    LookupError, TypeError
+        If nothing does.
+    """
+    for step in path:
+        value = value[step]
+    return value
+
+
+def blanked(value: Any, names: Collection[str], sites: list[Path] | None = None, path: Path = ()) -> Any:
+    """Copy a value with asterisks in place of what stands under the names; None stays None.
+
+    Parameters
+    ----------
+    value : object
+        Built-in containers are copied; anything else is taken as it is.
+    names : collection of str
+    sites : list, optional
+        Gets the path of each place.
+    path : tuple
+        Where the value stands.
+    """
+    kind = type(value)
+    if kind is dict:
+        copy = {}
+        for key, element in value.items():
+            if key not in names:
+                copy[key] = blanked(element, names, sites, (*path, key))
+                continue
+            copy[key] = None if element is None else REDACTED
+            if sites is not None and element is not None:
+                sites.append((*path, key))
+        return copy
+    if kind is list or kind is tuple or kind is deque:
+        return kind(blanked(element, names, sites, (*path, i)) for i, element in enumerate(value))
+    return value
+
+
+def read_redacted(json: Any, sites: list[Path], read: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """Read JSON with asterisks in it; where the type has no room for them, None is recorded if it takes that.
+
+    Returns
+    -------
+    tuple
+        The JSON, and what was read.
+
+    Raises
+    ------
+    ValueError
+        If it can be read neither way.
+    """
+    try:
+        return json, read(json)
+    except ValueError as error:
+        details = getattr(error, "errors", list)()
+    wrong = [site for site in sites if any(_concerns(detail["loc"], site) for detail in details)]
+    for site in wrong or sites:
+        json = _replaced(json, site)
+    return json, read(json)
+
+
+def _concerns(loc: Path, site: Path) -> bool:
+    # The place of an error also names the members of unions on its way.
+    steps = iter(map(str, loc))
+    return all(str(step) in steps for step in site)
+
+
+def _replaced(json: Any, site: Path) -> Any:
+    if not site:
+        return None
+    found(json, site[:-1])[site[-1]] = None
+    return json
