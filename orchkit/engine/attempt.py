@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, Fibre, ForeignAwait, suspend
 from orchkit.engine.context import Context, effect_key
 from orchkit.engine.program import Site
-from orchkit.errors import AttemptTimeout, SimulationError
+from orchkit.errors import AttemptTimeout, CodecError, SimulationError
 from orchkit.model.events import Event
 from orchkit.model.policies import LONGEST, transient
 from orchkit.model.protocols import Draw, Failure, Outcome, Strike
@@ -202,7 +202,10 @@ def _body(
             # Everything else is a failed attempt, a SystemExit, CancelledError or GeneratorExit of its own included.
             if fibre.token == token:
                 inst.cause = caught
-            return _billed(ctx, "error", failure=failure_of(caught, site))
+            failure = failure_of(caught, site)
+            if isinstance(caught, CodecError):
+                caught.run_id = caught.run_id or ex.run_id  # only now: run ids in recorded text make logs unequal
+            return _billed(ctx, "error", failure=failure)
 
     return body
 

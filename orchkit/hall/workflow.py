@@ -49,11 +49,28 @@ class Workflow:
     output : str, optional
         The node whose value is the result. Without it: the one sink; of alternatives that cannot both run, the one
         that did; else a dict of the sinks that completed.
+    redact : iterable of str, optional
+        Exact names, upper and lower case told apart, of fields (of models, dataclasses and TypedDicts; not their
+        aliases) and keys of dicts. In whatever is recorded of a run (its input, results, answers), at any depth,
+        "**********" stands for their values, as it does for each ``SecretStr`` and ``SecretBytes`` without being
+        named. Where the type has no room for that text, None is recorded if the type takes it; else the value is
+        refused with a `CodecError`. A None stays None. Neither the fields of a NamedTuple, which are recorded
+        without their names, nor the columns of a frame are looked at. The messages of values that do not fit leave
+        those values out.
 
     Raises
     ------
     DefinitionError
-        If the name is empty, or `output` is no name.
+        If the name is empty, `output` is no name, or `redact` is not several texts.
+
+    Notes
+    -----
+    Steps get what is recorded, so they get the asterisks too, also in the run that was given the secret: a step
+    that needs the secret itself takes it from ``ctx.deps``, which `start` hands over by ``deps=`` and nobody records.
+
+    Values are JSON by pydantic with the type that is annotated. Bytes are kept as they are, ``numpy.ndarray`` as npy,
+    frames of pandas and tables of pyarrow as an Arrow IPC stream. Arrays, frames and tables need their annotation
+    where they are made and where they are used, also inside containers and models. Nothing is pickled.
 
     Examples
     --------
@@ -66,12 +83,15 @@ class Workflow:
     'Hello Dana'
     """
 
-    def __init__(self, name: str, *, input: Any = _UNSET, output: str | None = None) -> None:
+    def __init__(
+        self, name: str, *, input: Any = _UNSET, output: str | None = None, redact: Iterable[str] = ()
+    ) -> None:
         if not isinstance(name, str) or not name.strip():
             raise DefinitionError(f"Workflow({name!r}): give it a name; its runs are recorded under it")
         self.name = name
         self._input = object if input is _UNSET else input
         self._output = arguments.label(f"Workflow({name!r})", "output", output)
+        self._redact = frozenset(arguments.tags(f"Workflow({name!r})", "redact", redact))
         self._nodes: dict[str, Node] = {}
         self._graph: Graph | None = None
 
@@ -282,7 +302,7 @@ class Workflow:
         >>> wf.using(greet=ok.Timeout(5)).policies("greet")
         (Retry(3), Timeout(5))
         """
-        variant = Workflow(self.name, input=self._input, output=self._output)
+        variant = Workflow(self.name, input=self._input, output=self._output, redact=self._redact)
         variant._nodes = dict(self._nodes)
         for name, stack in stacks.items():
             node = variant._nodes.get(name)
@@ -323,7 +343,7 @@ class Workflow:
             With all that is wrong, at once.
         """
         if self._graph is None:
-            self._graph = build_graph(self.name, self._nodes.values(), self._input, self._output)
+            self._graph = build_graph(self.name, self._nodes.values(), self._input, self._output, self._redact)
         return self._graph
 
     def graph(self) -> networkx.DiGraph[str]:

@@ -15,10 +15,14 @@ from orchkit.model.arrays import Unpackable, pack
 from orchkit.model.kinds import BINARY, REDACTED, kind_of, number_of
 from orchkit.model.plain import refusal
 
-__all__ = ["Parts", "Path", "blanked", "found", "put_together", "read_redacted", "take_apart"]
+__all__ = ["NoRoom", "Parts", "Path", "blanked", "found", "nested", "put_together", "read_redacted", "take_apart"]
 
 Path = tuple[Any, ...]
 _ROWS = (list, tuple, deque)
+
+
+class NoRoom(Exception):
+    """A type takes neither asterisks nor None; the argument is the place in the JSON."""
 
 
 @dataclass(slots=True)
@@ -80,34 +84,37 @@ def _taken(value: Any, path: Path, parts: Parts, node: str, names: Collection[st
         return {i: inner for i, inner in rows if inner}
     if isinstance(value, (set, frozenset)) and any(kind_of(type(element)) for element in value):
         # Nothing can be left out of a set: it is a part as a whole, in one order in every process.
-        packed = [_packed(element, path, parts, node) for element in value]
-        parts.packed[path] = sorted(packed, key=repr)
+        parts.packed[path] = sorted((_packed(element, path, node) for element in value), key=repr)
         return True
-    if not kind_of(type(value)):
+    kind = kind_of(type(value))
+    if not kind:
         return None
-    parts.packed[path] = _packed(value, path, parts, node)
+    parts.packed[path] = _packed(value, path, node)
+    if kind in BINARY:
+        parts.binary[path] = value
     return True
 
 
-def _packed(value: Any, path: Path, parts: Parts, node: str) -> Any:
+def _packed(value: Any, path: Path, node: str) -> Any:
     kind = kind_of(type(value))
     if kind in BINARY:
         try:
-            packed = pack(value)
+            return pack(value)
         except Unpackable as error:
-            raise refusal(value, _nested(path), node, str(error)) from error.__cause__
-        parts.binary[path] = value
-        return packed
+            raise refusal(value, nested(path), node, str(error)) from error.__cause__
     if kind == "secret":
         return REDACTED
-    return value if kind != "number" else number_of(value)
+    # Not a number that a built-in one equals: it is left as it is, and refused with the rest.
+    number = number_of(value) if kind == "number" else None
+    return value if number is None else number
 
 
-def _nested(path: Path) -> Any:
-    nested: Any = ""
+def nested(path: Path) -> Any:
+    """Give a path as the pairs that messages are made from."""
+    pairs: Any = ""
     for step in path:
-        nested = (nested, step)
-    return nested
+        pairs = (pairs, step)
+    return pairs
 
 
 def put_together(value: Any, json: Any, parts: Parts) -> Any:
@@ -115,31 +122,39 @@ def put_together(value: Any, json: Any, parts: Parts) -> Any:
 
     Raises
     ------
-    LookupError, TypeError
+    LookupError
         If a serializer gives the JSON another shape than the value has.
     """
-    return _together(value, json, parts, (), ())
+    placed: set[Path] = set()
+    whole = _together(value, json, parts, ((), ()), placed)
+    if len(placed) != len(parts.packed):
+        raise LookupError("its serializers give its JSON another shape than the value has")
+    return whole
 
 
-def _together(value: Any, json: Any, parts: Parts, path: Path, place: Path) -> Any:
+def _together(value: Any, json: Any, parts: Parts, at: tuple[Path, Path], placed: set[Path]) -> Any:
+    path, place = at  # in the value and in its JSON, where the keys are text
     if path in parts.packed:
+        placed.add(path)
         packed = parts.packed[path]
-        if packed == REDACTED and path not in parts.binary:
+        if packed is REDACTED:
             parts.secrets.append(place)
         return packed
     if isinstance(value, Mapping) and isinstance(json, dict):
-        left = dict(json)
-        whole = {}
+        left, whole = dict(json), {}
         for key, element in value.items():
-            name = key if type(key) is str else _name_of(key)
-            whole[name] = _together(element, left.pop(name, None), parts, (*path, key), (*place, name))
+            inner, name = (*path, key), key if type(key) is str else _name_of(key)
+            if name in left or inner in parts.packed:
+                whole[name] = _together(element, left.pop(name, None), parts, (inner, (*place, name)), placed)
         return whole | left
     if isinstance(value, _ROWS) and isinstance(json, list):
         rest = iter(json)
-        return [
-            _together(element, None if (*path, i) in parts.packed else next(rest), parts, (*path, i), (*place, i))
-            for i, element in enumerate(value)
-        ]
+        rows = []
+        for i, element in enumerate(value):
+            inner = (*path, i)
+            row = None if inner in parts.packed else next(rest, None)
+            rows.append(_together(element, row, parts, (inner, (*place, i)), placed))
+        return [*rows, *rest]
     return json
 
 
@@ -203,17 +218,22 @@ def read_redacted(json: Any, sites: list[Path], read: Callable[[Any], Any]) -> t
 
     Raises
     ------
-    ValueError
+    NoRoom
         If it can be read neither way.
     """
     try:
         return json, read(json)
     except ValueError as error:
-        details = getattr(error, "errors", list)()
-    wrong = [site for site in sites if any(_concerns(detail["loc"], site) for detail in details)]
-    for site in wrong or sites:
+        details: list[Any] = getattr(error, "errors", list)()
+        if not sites:
+            raise
+    wrong = [site for site in sites if any(_concerns(detail["loc"], site) for detail in details)] or sites
+    for site in wrong:
         json = _replaced(json, site)
-    return json, read(json)
+    try:
+        return json, read(json)
+    except ValueError as error:
+        raise NoRoom(wrong[0]) from error
 
 
 def _concerns(loc: Path, site: Path) -> bool:

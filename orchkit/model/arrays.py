@@ -37,18 +37,23 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def unpacker(cls: type) -> Callable[[bytes], Any]:
-    """Give what reads a class of arrays back; it raises ValueError for bytes of something else."""
+def unpacker(cls: type) -> Callable[[Any], Any]:
+    """Give what reads a class of arrays back from bytes, and lets anything else pass.
+
+    It raises ValueError for bytes of something else.
+    """
     kind = kind_of(cls)
     read, what = _READERS[kind], f"{cls.__module__.partition('.')[0]}.{cls.__name__}"
 
-    def unpack(packed: bytes) -> Any:
+    def read_bytes(packed: Any) -> Any:
+        if type(packed) is not bytes:
+            return packed
         try:
             return read(packed)
         except Exception as error:  # pyarrow and numpy raise half a dozen classes for damaged bytes
             raise ValueError(f"these {len(packed)} bytes are no {what} as orchkit stores it: {error}") from error
 
-    return unpack
+    return read_bytes
 
 
 def alike(one: Any, other: Any) -> str:
@@ -56,9 +61,10 @@ def alike(one: Any, other: Any) -> str:
 
     Equal in value, dtype and shape, NaN included. The ``freq`` of an index of times is no value, and may differ.
     """
-    if type(one) is not type(other):
-        return f"it would come back as {type(other).__name__}"
-    return _DIFFERENCES[kind_of(type(one))](one, other)
+    kind = kind_of(type(one))
+    if type(one) is not type(other) and kind != "bytes":
+        return f"it would come back as {type(other).__name__}; make it one before it is returned"
+    return _DIFFERENCES[kind](one, other)
 
 
 # numpy
@@ -133,6 +139,13 @@ def _table_differs(one: Any, other: Any) -> str:
 def _pack_dataframe(frame: pd.DataFrame) -> bytes:
     import pyarrow as pa
 
+    # Both looked at before: pyarrow would go on with a warning and lose them.
+    if frame.columns.inferred_type.startswith("mixed"):
+        raise Unpackable(f"its column names {list(frame.columns)[:5]} are of several types; {_MEND_NAMES}")
+    try:
+        json.dumps(frame.attrs)
+    except (TypeError, ValueError) as error:
+        raise Unpackable(f"its attrs are no JSON: {error}; keep them beside the frame") from error
     try:
         table = pa.Table.from_pandas(frame)
     except Exception as error:
@@ -156,10 +169,7 @@ def _dataframe_differs(one: pd.DataFrame, other: pd.DataFrame) -> str:
     try:
         assert_index_equal(one.columns, other.columns, exact="equiv")
     except AssertionError:
-        return (
-            f"its column names would come back as {list(other.columns)[:5]}; make them text, or all of one type: "
-            "frame.columns = frame.columns.map(str)"
-        )
+        return f"its column names would come back as {list(other.columns)[:5]}; {_MEND_NAMES}"
     for i, name in enumerate(one.columns):
         try:
             assert_series_equal(one.iloc[:, i], other.iloc[:, i], check_exact=True, check_index=False, check_freq=False)
@@ -175,7 +185,7 @@ def _dataframe_differs(one: pd.DataFrame, other: pd.DataFrame) -> str:
 
 
 def _pack_series(series: pd.Series[Any]) -> bytes:
-    return _pack_dataframe(series.to_frame(name=series.name))
+    return _pack_dataframe(series.to_frame())
 
 
 def _read_series(packed: bytes) -> Any:
@@ -184,17 +194,21 @@ def _read_series(packed: bytes) -> Any:
         raise ValueError(f"a series is one column, and there are {frame.shape[1]}")
     series = frame.iloc[:, 0]
     series.attrs = frame.attrs
-    return series
+    # What `to_frame` calls the column of a series without a name.
+    return series.rename(None) if series.name == 0 else series
 
 
 def _series_differs(one: pd.Series[Any], other: pd.Series[Any]) -> str:
-    return _dataframe_differs(one.to_frame(name=one.name), other.to_frame(name=other.name))
+    if one.name != other.name:
+        return f"its name would come back as {other.name!r}; give it a text for a name"
+    return _dataframe_differs(one.to_frame(), other.to_frame())
 
 
 def _one_line(error: BaseException) -> str:
     return ". ".join(str(part).strip() for part in error.args).replace("\n", " ")[:300]
 
 
+_MEND_NAMES: Final = "make them text: frame.columns = frame.columns.map(str)"
 _MEND_COLUMN: Final = (
     "give the column one type (.astype('str'), .astype('Int64'), .astype('category'), ...) or return a pyarrow.Table"
 )

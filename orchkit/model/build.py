@@ -17,7 +17,9 @@ from orchkit.model.steps import Function, Node, Param, describe
 __all__ = ["build_graph"]
 
 
-def build_graph(name: str, nodes: Iterable[Node], input_type: Any, output: str | None) -> Graph:
+def build_graph(
+    name: str, nodes: Iterable[Node], input_type: Any, output: str | None, redact: frozenset[str] = frozenset()
+) -> Graph:
     """Read the signatures and build the checked graph.
 
     Raises
@@ -33,7 +35,7 @@ def build_graph(name: str, nodes: Iterable[Node], input_type: Any, output: str |
             problems.append(str(error))
             bound.append(_bound(node, None))
     try:
-        graph = Graph(name, bound, input_type, output)
+        graph = Graph(name, bound, input_type, output, redact)
     except GraphError as error:
         if not problems:
             raise

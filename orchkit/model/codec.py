@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from orchkit.errors import CodecError
-from orchkit.model.apart import Parts, blanked, found, put_together, read_redacted, take_apart
+from orchkit.model.apart import NoRoom, Parts, Path, blanked, found, nested, put_together, read_redacted, take_apart
 from orchkit.model.arrays import alike
 from orchkit.model.kinds import BINARY, kind_of
 from orchkit.model.plain import NO_NAN, checked_text, plain, refusal, shown, whose
@@ -168,43 +168,42 @@ def _dump_apart(
         json = blanked(json, names, sites)
     try:
         json, back = read_redacted(json, sites, from_json)
+    except NoRoom as error:
+        raise _no_room(python, error.args[0], node) from error.__cause__
     except Exception as error:
-        raise _unreadable(valid, json, sites, node, error) from error
-    _check_parts(adapter, back, parts, node)
+        raise _unstorable(valid, node, f"its record cannot be read back: {_one_line(error)}") from error
+    if parts.binary:
+        _check_parts(adapter.dump(back, by_alias=False, round_trip=True, warnings=False), parts, node)
     if adapter.ambiguous and not _same(valid, back, names):
         raise _ambiguous(valid, back, node)
     return json
 
 
-def _unreadable(valid: Any, json: Any, sites: list[Any], node: str, error: BaseException) -> CodecError:
-    if not sites:
-        return _unstorable(valid, node, f"its record cannot be read back: {_one_line(error)}")
-    path = ".".join(map(str, sites[0]))
+def _no_room(python: Any, site: Path, node: str) -> CodecError:
     return refusal(
-        valid,
-        f".{path}" if path else "",
+        _at(python, site),
+        nested(site),
         node,
-        f"it is redacted, and its type has no room for that ({_one_line(error)}); make it `SecretStr | None` or str",
+        "it is redacted before it is recorded, and its type has no room for that; make it `SecretStr | None` or str, "
+        "or hand it to steps by deps=",
     )
 
 
-def _check_parts(adapter: Adapted, back: Any, parts: Parts, node: str) -> None:
-    if not parts.binary:
-        return
-    python = adapter.dump(back, by_alias=False, round_trip=True, warnings=False)
+def _at(value: Any, path: Path) -> Any:
+    try:
+        return found(value, path)
+    except (LookupError, TypeError):
+        return None
+
+
+def _check_parts(python: Any, parts: Parts, node: str) -> None:
     for path, value in parts.binary.items():
-        place: Any = ""
-        for step in path:
-            place = (place, step)
-        try:
-            other = found(python, path)
-        except (LookupError, TypeError):
-            continue  # an element of a set, which was compared with it
+        other = _at(python, path)
         differs = alike(value, other)
-        if differs and type(other) is bytes and type(value) is not bytes:
+        if differs and type(other) is bytes:
             differs = f"nothing says how to read its bytes; {_annotate(value)}"
         if differs:
-            raise refusal(value, place, node, differs)
+            raise refusal(value, nested(path), node, differs)
 
 
 def _annotate(value: Any) -> str:

@@ -54,6 +54,8 @@ class Graph:
         Annotation of the workflow's input.
     output : str, optional
         The node whose value is the result.
+    redact : frozenset of str
+        Fields and keys whose values no record shows.
 
     Raises
     ------
@@ -75,8 +77,16 @@ class Graph:
         Per node, its code object and the digest that was made of it; kept by `orchkit.runs.fingerprint`.
     """
 
-    def __init__(self, name: str, nodes: Iterable[Node], input_type: Any, output: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        nodes: Iterable[Node],
+        input_type: Any,
+        output: str | None = None,
+        redact: frozenset[str] = frozenset(),
+    ) -> None:
         self.name = name
+        self.redact = redact
         self.input_type = input_type
         self.output = output
         self.fingerprints: dict[str, tuple[Any, str]] = {}

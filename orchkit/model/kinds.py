@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
@@ -26,8 +27,7 @@ ARRAYS: Final = BINARY - {"bytes"}
 """Kinds that pydantic knows nothing of."""
 
 
-@lru_cache(maxsize=4096)
-def kind_of(cls: type) -> str:
+def _kind_of(cls: type) -> str:
     """Give the kind of a class that the log does not hold as JSON; "" of any other, which is pydantic's affair.
 
     Examples
@@ -42,6 +42,10 @@ def kind_of(cls: type) -> str:
         if kind is not None:
             return kind
     return ""
+
+
+kind_of: Final[Callable[[type], str]] = lru_cache(maxsize=4096)(_kind_of)
+"""Of a class, the kind; made once."""
 
 
 def number_of(value: Any) -> Any:

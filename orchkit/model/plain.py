@@ -22,7 +22,7 @@ _REMEDIES: Final = {
 }
 
 
-def plain(value: Any, path: Any = "", node: str = "") -> Any:
+def plain(value: Any, path: Any = "", node: str = "") -> Any:  # noqa: PLR0911 - a call more would cost a tenth
     """Copy a value as plain JSON and bytes, or say exactly what in it is not.
 
     A number of numpy's becomes the built-in one that equals it, a secret becomes asterisks.

@@ -105,8 +105,7 @@ def _reading_arrays(schema: Any) -> Any:
 
     if isinstance(schema, Mapping):
         if _is_array(schema):
-            unpack = unpacker(schema["cls"])
-            return no_info_before_validator_function(lambda v: unpack(v) if type(v) is bytes else v, dict(schema))  # type: ignore[arg-type]  # a schema is any of thirty TypedDicts
+            return no_info_before_validator_function(unpacker(schema["cls"]), dict(schema))
         return {key: part if key in _OF_USERS else _reading_arrays(part) for key, part in schema.items()}
     if isinstance(schema, (list, tuple)):
         return type(schema)(map(_reading_arrays, schema))
