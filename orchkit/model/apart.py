@@ -15,7 +15,18 @@ from orchkit.model.arrays import Unpackable, pack
 from orchkit.model.kinds import BINARY, REDACTED, kind_of, number_of
 from orchkit.model.plain import refusal
 
-__all__ = ["NoRoom", "Parts", "Path", "blanked", "found", "nested", "put_together", "read_redacted", "take_apart"]
+__all__ = [
+    "NoRoom",
+    "Parts",
+    "Path",
+    "blanked",
+    "found",
+    "nested",
+    "put_together",
+    "read_redacted",
+    "silenced",
+    "take_apart",
+]
 
 Path = tuple[Any, ...]
 _ROWS = (list, tuple, deque)
@@ -206,6 +217,18 @@ def blanked(value: Any, names: Collection[str], sites: list[Path] | None = None,
     if kind is list or kind is tuple or kind is deque:
         return kind(blanked(element, names, sites, (*path, i)) for i, element in enumerate(value))
     return value
+
+
+def silenced(json: Any, told: Collection[str], sites: list[Path], path: Path = ()) -> Any:
+    """Copy JSON with asterisks in place of secrets that a serializer of the user's has told."""
+    if isinstance(json, dict):
+        return {key: silenced(element, told, sites, (*path, key)) for key, element in json.items()}
+    if isinstance(json, list):
+        return [silenced(element, told, sites, (*path, i)) for i, element in enumerate(json)]
+    if isinstance(json, str) and json in told:
+        sites.append(path)
+        return REDACTED
+    return json
 
 
 def read_redacted(json: Any, sites: list[Path], read: Callable[[Any], Any]) -> tuple[Any, Any]:

@@ -140,7 +140,7 @@ def _pack_dataframe(frame: pd.DataFrame) -> bytes:
     import pyarrow as pa
 
     # Both looked at before: pyarrow would go on with a warning and lose them.
-    if frame.columns.inferred_type.startswith("mixed"):
+    if frame.columns.nlevels == 1 and frame.columns.inferred_type.startswith("mixed"):
         raise Unpackable(f"its column names {list(frame.columns)[:5]} are of several types; {_MEND_NAMES}")
     try:
         json.dumps(frame.attrs)

@@ -10,8 +10,7 @@ are themselves, for an ``ndarray`` npy, for frames and tables an Arrow IPC strea
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import isfinite
 from typing import Any, Final
@@ -19,9 +18,21 @@ from typing import Any, Final
 import msgspec
 
 from orchkit.errors import CodecError
-from orchkit.model.apart import NoRoom, Parts, Path, blanked, found, nested, put_together, read_redacted, take_apart
+from orchkit.model.apart import (
+    NoRoom,
+    Parts,
+    Path,
+    blanked,
+    found,
+    nested,
+    put_together,
+    read_redacted,
+    silenced,
+    take_apart,
+)
 from orchkit.model.arrays import alike
-from orchkit.model.kinds import BINARY, kind_of
+from orchkit.model.inner import equal, same, secrets_of
+from orchkit.model.kinds import kind_of
 from orchkit.model.plain import NO_NAN, checked_text, plain, refusal, shown, whose
 from orchkit.model.schema import Adapted, adapted
 
@@ -166,6 +177,8 @@ def _dump_apart(
     if names:
         # Once more: a serializer of the user's, or a generator, may have brought in what was not to be seen before.
         json = blanked(json, names, sites)
+    if adapter.hides and (told := secrets_of(valid)):
+        json = silenced(json, told, sites)
     try:
         json, back = read_redacted(json, sites, from_json)
     except NoRoom as error:
@@ -174,7 +187,7 @@ def _dump_apart(
         raise _unstorable(valid, node, f"its record cannot be read back: {_one_line(error)}") from error
     if parts.binary:
         _check_parts(adapter.dump(back, by_alias=False, round_trip=True, warnings=False), parts, node)
-    if adapter.ambiguous and not _same(valid, back, names):
+    if adapter.ambiguous and not same(valid, back, names):
         raise _ambiguous(valid, back, node)
     return json
 
@@ -217,7 +230,7 @@ def _check_readable(valid: Any, json: Any, node: str, from_json: Callable[[Any],
         back = from_json(json)
     except Exception as error:
         raise _unstorable(valid, node, f"its JSON cannot be read back: {_one_line(error)}") from error
-    if ambiguous and not _alike(valid, back):
+    if ambiguous and not equal(valid, back):
         raise _ambiguous(valid, back, node)
 
 
@@ -264,38 +277,6 @@ def _unstorable(value: Any, node: str, why: str) -> CodecError:
         type=type(value).__name__,
         remedy=remedy,
     )
-
-
-def _same(one: Any, other: Any, names: Collection[str]) -> bool:
-    """Say whether two values are the same but for what is redacted."""
-    kind = kind_of(type(one))
-    if kind == "secret":
-        return other is None or kind_of(type(other)) == "secret"
-    if kind in BINARY:
-        return not alike(one, other)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(key in names or _same(one[key], other[key], names) for key in one)
-    if isinstance(one, (list, tuple, deque)) and isinstance(other, (list, tuple, deque)):
-        return len(one) == len(other) and all(map(_same, one, other, [names] * len(one)))
-    inner = _fields(one)
-    if inner is not None:
-        return type(one) is type(other) and _same(inner, _fields(other), names)
-    return _alike(one, other)
-
-
-def _fields(value: Any) -> dict[str, Any] | None:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    if hasattr(value, "__pydantic_fields_set__"):
-        return {**vars(value), **(value.__pydantic_extra__ or {})}
-    return None
-
-
-def _alike(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except Exception:  # an array's == gives an array; nothing can be said then
-        return True
 
 
 def _first_line(error: BaseException) -> str:
