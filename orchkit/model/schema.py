@@ -65,14 +65,15 @@ def adapted(annotation: Any, hides: bool) -> Adapted:
             return Adapted(
                 adapter.validate_python, adapter.validate_json, adapter.dump_python, _has_union(schema), False
             )
-    return _rebuilt(schema, hides or _has_secret(schema))
+    return _rebuilt(annotation, schema, hides or _has_secret(schema))
 
 
-def _rebuilt(schema: Any, hides: bool) -> Adapted:
+def _rebuilt(annotation: Any, schema: Any, hides: bool) -> Adapted:
     from pydantic_core import SchemaSerializer, SchemaValidator
     from pydantic_core.core_schema import CoreConfig
 
-    config = CoreConfig(hide_input_in_errors=True) if hides else None
+    # By default a title is the make of the schema, with a function for each array in it.
+    config = CoreConfig(title=getattr(annotation, "__name__", None) or repr(annotation), hide_input_in_errors=hides)
     if any(_array_classes(schema)):
         # A model's own validator, made with its class, knows nothing of bytes and must not be taken for its part.
         validator = SchemaValidator(_reading_arrays(schema), config, _use_prebuilt=False)

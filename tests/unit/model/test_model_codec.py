@@ -262,6 +262,37 @@ def test_plain_copies_json_and_bytes_as_they_are(value: Any) -> None:
     assert not containers(copy) & containers(value)
 
 
+WILD = st.recursive(
+    JSON_AND_BYTES | st.floats() | st.integers() | st.text(max_size=3) | st.dates() | st.decimals() | st.builds(object),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=2) | st.integers(), inner, max_size=3)
+        | st.tuples(inner)
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    "annotation", [ANY, Any, list, dict, list[Any], dict[str, object], float | None, list[str | float]]
+)
+def test_what_the_codec_lets_through_every_store_can_keep(annotation: Any) -> None:
+    codec = codec_for(annotation)
+
+    @SETTINGS
+    @given(WILD)
+    def check(value: Any) -> None:
+        try:
+            body = codec.dump(value, "draft")
+        except (ok.CodecError, ValidationError):
+            return
+        assert repr(decode_log(encode_log([Event(0, "completed", body=body)]))[0].body) == repr(body)
+        if not has_bytes(body):
+            assert repr(msgspec.json.decode(msgspec.json.encode(body))) == repr(body)
+
+    check()
+
+
 def containers(value: Any) -> set[int]:
     """The ids of every list and dict in a value."""
     inner = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
