@@ -81,6 +81,13 @@ class Workflow:
     ...     return f"Hello {input}"
     >>> wf.simulate("Dana", world=ok.World()).result()
     'Hello Dana'
+
+    >>> wf = ok.Workflow("login", input=dict, redact=("api_key",))
+    >>> @wf.step
+    ... def call(input: dict) -> list:
+    ...     return list(input.values())
+    >>> wf.simulate({"user": "dana", "api_key": "s3cret"}, world=ok.World()).result()
+    ['dana', '**********']
     """
 
     def __init__(

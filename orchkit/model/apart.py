@@ -7,9 +7,9 @@ secret to a serializer of its model.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from orchkit.model.arrays import Unpackable, pack
 from orchkit.model.kinds import BINARY, REDACTED, kind_of, number_of
@@ -30,6 +30,8 @@ __all__ = [
 
 Path = tuple[Any, ...]
 _ROWS = (list, tuple, deque)
+_GONE: Final = object()
+_SHAPE: Final = "its serializers give its JSON another shape than the value has"
 
 
 class NoRoom(Exception):
@@ -136,10 +138,12 @@ def put_together(value: Any, json: Any, parts: Parts) -> Any:
     LookupError
         If a serializer gives the JSON another shape than the value has.
     """
+    if not parts.packed:
+        return json
     placed: set[Path] = set()
     whole = _together(value, json, parts, ((), ()), placed)
     if len(placed) != len(parts.packed):
-        raise LookupError("its serializers give its JSON another shape than the value has")
+        raise LookupError(_SHAPE)
     return whole
 
 
@@ -152,21 +156,29 @@ def _together(value: Any, json: Any, parts: Parts, at: tuple[Path, Path], placed
             parts.secrets.append(place)
         return packed
     if isinstance(value, Mapping) and isinstance(json, dict):
-        left, whole = dict(json), {}
-        for key, element in value.items():
-            inner, name = (*path, key), key if type(key) is str else _name_of(key)
-            if name in left or inner in parts.packed:
-                whole[name] = _together(element, left.pop(name, None), parts, (inner, (*place, name)), placed)
-        return whole | left
+        names = [key if type(key) is str else _name_of(key) for key in value]
+        rows = [((*path, key), (*place, name)) for key, name in zip(value, names, strict=True)]
+        left = [json.get(name, _GONE) for name in names]
+        if json.keys() - set(names):
+            raise LookupError(_SHAPE)
+        return dict(zip(names, _rows(value.values(), left, rows, parts, placed), strict=True))
     if isinstance(value, _ROWS) and isinstance(json, list):
+        rows = [((*path, i), (*place, i)) for i in range(len(value))]
         rest = iter(json)
-        rows = []
-        for i, element in enumerate(value):
-            inner = (*path, i)
-            row = None if inner in parts.packed else next(rest, None)
-            rows.append(_together(element, row, parts, (inner, (*place, i)), placed))
-        return [*rows, *rest]
+        left = [_GONE if inner in parts.packed else next(rest, _GONE) for inner, _ in rows]
+        if next(rest, _GONE) is not _GONE:
+            raise LookupError(_SHAPE)
+        return _rows(value, left, rows, parts, placed)
     return json
+
+
+def _rows(
+    values: Iterable[Any], left: list[Any], rows: list[tuple[Path, Path]], parts: Parts, placed: Any
+) -> list[Any]:
+    if any(json is _GONE and at[0] not in parts.packed for json, at in zip(left, rows, strict=True)):
+        raise LookupError(_SHAPE)
+    triples = zip(values, left, rows, strict=True)
+    return [_together(value, json, parts, at, placed) for value, json, at in triples]
 
 
 def _name_of(key: Any) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, Json, ValidationError, computed_field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, Json, ValidationError, computed_field, model_serializer
 from typing_extensions import TypedDict
 
 import orchkit as ok
@@ -402,6 +402,23 @@ def test_numbers_of_numpy_without_an_annotation_of_their_own_become_builtin_ones
     json = codec_for(annotation).dump(values, "draft")
     assert json == [0.1, 0.0999755859375, 2**64 - 1, -1, False, "a"]
     assert [type(element) for element in json] == [float, float, int, int, bool, str]
+
+
+class Reshaped(BaseModel):
+    raw: bytes
+    note: str = ""
+
+    @model_serializer(mode="plain", when_used="json")
+    def short(self) -> list[str]:
+        return [self.note]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"), [(Reshaped, Reshaped(raw=b"\xff")), (dict[str, Any], {"__all__": b"\xff", "a": 1})]
+)
+def test_nothing_is_lost_where_bytes_cannot_be_put_back(annotation: Any, value: Any) -> None:
+    with pytest.raises(ok.CodecError, match="another shape"):
+        codec_for(annotation).dump(value, "draft")
 
 
 def test_an_iterable_may_be_a_list_or_a_generator() -> None:
