@@ -226,8 +226,27 @@ class CodecError(OrchkitError, TypeError):
     Attributes
     ----------
     path : str
-        Where in the value, such as ``.items[3].when``.
+        Where in the value, such as ``.items[3].when``; "" for all of it.
+    node : str
+        Path of the node whose value it is.
+    run_id : str
+        "" before there is a run.
+    type : str
+        Name of the class of what cannot be stored.
+    remedy : str
+        Why, and what to do about it.
     """
 
     path: str = ""
     node: str = ""
+    run_id: str = ""
+    type: str = ""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        """Say all of it; the run too, once it is known.
+
+        The run is no part of the recorded text, or runs that are equal would have unequal logs.
+        """
+        said = super().__str__()
+        return f"{said} (run {self.run_id!r})" if self.run_id else said

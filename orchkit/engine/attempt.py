@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, Fibre, ForeignAwait, suspend
 from orchkit.engine.context import Context, effect_key
 from orchkit.engine.program import Site
-from orchkit.errors import AttemptTimeout, SimulationError
+from orchkit.errors import AttemptTimeout, CodecError, SimulationError
 from orchkit.model.events import Event
 from orchkit.model.policies import LONGEST, transient
 from orchkit.model.protocols import Draw, Failure, Outcome, Strike
@@ -205,9 +205,16 @@ def _body(
             # Everything else is a failed attempt, a SystemExit, CancelledError or GeneratorExit of its own included.
             if fibre.token == token:
                 inst.cause = caught
-            return _billed(ctx, "error", failure=failure_of(caught, site))
+            return _billed(ctx, "error", failure=_failure_in(ex, caught, site))
 
     return body
+
+
+def _failure_in(ex: Execution, error: BaseException, site: Site) -> Failure:
+    failure = failure_of(error, site)
+    if isinstance(error, CodecError):
+        error.run_id = error.run_id or ex.run_id  # only now: run ids in recorded text make logs unequal
+    return failure
 
 
 def _needs_a_model(site: Site, why: str) -> SimulationError:

@@ -87,7 +87,7 @@ class Program:
         self.graph = graph
         self.world = world
         self.faults = faults
-        self.input_codec = codec_for(graph.input_type)
+        self.input_codec = codec_for(graph.input_type, graph.redact)
         self.seats = tuple(self._seat(node) for node in graph.nodes)
 
     @property
@@ -131,7 +131,7 @@ class Program:
     def _site(self, path: str, node: Node, function: Function | None, timeout: int | None) -> Site:
         params = node.deps if function is None else function.params
         asked = (*params, function.item) if function is not None and function.item is not None else params
-        codecs = {p.name: _codec(p.annotation, f"parameter {p.name!r} of {path!r}") for p in asked}
+        codecs = {p.name: self._codec(p.annotation, f"parameter {p.name!r} of {path!r}") for p in asked}
         return Site(
             path=path,
             node=node,
@@ -146,24 +146,22 @@ class Program:
             retry=node.policy("retry"),
         )
 
-    @staticmethod
-    def _dump(node: Node, function: Function | None, path: str) -> Callable[[Any, str], Any]:
+    def _dump(self, node: Node, function: Function | None, path: str) -> Callable[[Any, str], Any]:
         if node.kind == "approval":
-            return _codec(node.answer, f"answer of {path!r}").dump
+            return self._codec(node.answer, f"answer of {path!r}").dump
         assert function is not None
-        return _dump_pick(node) if node.kind == "route" else _codec(function.returns, f"result of {path!r}").dump
+        return _dump_pick(node) if node.kind == "route" else self._codec(function.returns, f"result of {path!r}").dump
+
+    def _codec(self, annotation: Any, whose: str) -> Codec:
+        try:
+            return codec_for(annotation, self.graph.redact)
+        except DefinitionError as error:
+            raise DefinitionError(f"{whose}: {error}") from error
 
 
 def _aim(path: str, node: Node) -> tuple[str, tuple[str, ...], str | None]:
     # A fallback is not its node's provider: it is what is left when that one is down.
     return (path, node.tags, node.provider) if path == node.name else (path, (), None)
-
-
-def _codec(annotation: Any, whose: str) -> Codec:
-    try:
-        return codec_for(annotation)
-    except DefinitionError as error:
-        raise DefinitionError(f"{whose}: {error}") from error
 
 
 def _dump_pick(node: Node) -> Callable[[Any, str], Any]:

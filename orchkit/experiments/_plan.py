@@ -73,7 +73,7 @@ class Plan:
             [_describe_faults(*pair) for pair in self.faults.items()],
             self.inputs,
         ]
-        text = json.dumps([*parts, list(self.seeds)], ensure_ascii=True)
+        text = json.dumps([*parts, list(self.seeds)], ensure_ascii=True, default=bytes.hex)
         return blake2b(without_addresses(text).encode(), digest_size=16).hexdigest()
 
     def _stacks(self) -> Iterator[list[Any]]:

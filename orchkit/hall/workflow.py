@@ -53,11 +53,28 @@ class Workflow:
     output : str, optional
         The node whose value is the result. Without it: the one sink; of alternatives that cannot both run, the one
         that did; else a dict of the sinks that completed.
+    redact : iterable of str, optional
+        Exact names, upper and lower case told apart, of fields (of models, dataclasses and TypedDicts; not their
+        aliases) and keys of dicts. In whatever is recorded of a run (its input, results, answers), at any depth,
+        "**********" stands for their values, as it does for each ``SecretStr`` and ``SecretBytes`` without being
+        named. Where the type has no room for that text, None is recorded if the type takes it; else the value is
+        refused with a `CodecError`. A None stays None. Neither the fields of a NamedTuple, which are recorded
+        without their names, nor the columns of a frame are looked at. The messages of values that do not fit leave
+        those values out.
 
     Raises
     ------
     DefinitionError
-        If the name is empty, or `output` is no name.
+        If the name is empty, `output` is no name, or `redact` is not several texts.
+
+    Notes
+    -----
+    Steps get what is recorded, so they get the asterisks too, also in the run that was given the secret: a step
+    that needs the secret itself takes it from ``ctx.deps``, which `start` hands over by ``deps=`` and nobody records.
+
+    Values are JSON by pydantic with the type that is annotated. Bytes are kept as they are, ``numpy.ndarray`` as npy,
+    frames of pandas and tables of pyarrow as an Arrow IPC stream. Arrays, frames and tables need their annotation
+    where they are made and where they are used, also inside containers and models. Nothing is pickled.
 
     Examples
     --------
@@ -68,14 +85,24 @@ class Workflow:
     ...     return f"Hello {input}"
     >>> wf.simulate("Dana", world=ok.World()).result()
     'Hello Dana'
+
+    >>> wf = ok.Workflow("login", input=dict, redact=("api_key",))
+    >>> @wf.step
+    ... def call(input: dict) -> list:
+    ...     return list(input.values())
+    >>> wf.simulate({"user": "dana", "api_key": "s3cret"}, world=ok.World()).result()
+    ['dana', '**********']
     """
 
-    def __init__(self, name: str, *, input: Any = _UNSET, output: str | None = None) -> None:
+    def __init__(
+        self, name: str, *, input: Any = _UNSET, output: str | None = None, redact: Iterable[str] = ()
+    ) -> None:
         if not isinstance(name, str) or not name.strip():
             raise DefinitionError(f"Workflow({name!r}): give it a name; its runs are recorded under it")
         self.name = name
         self._input = object if input is _UNSET else input
         self._output = arguments.label(f"Workflow({name!r})", "output", output)
+        self._redact = frozenset(arguments.tags(f"Workflow({name!r})", "redact", redact))
         self._nodes: dict[str, Node] = {}
         self._shared: SharedModel | None = None
         self._graph: Graph | None = None
@@ -290,7 +317,7 @@ class Workflow:
         >>> run.result(), run.shared
         ('read a letter and judged', Case(notes=['read a letter', 'judged'], spent=0.75))
         """
-        self._shared = SharedModel(model, {} if merge is None else merge)
+        self._shared = SharedModel(model, {} if merge is None else merge, self._redact)
         self._graph = None
 
     def _decorate(self, kind: Any, fn: Any, options: Mapping[str, Any], own: Mapping[str, Any] = _NOTHING) -> Any:
@@ -382,7 +409,9 @@ class Workflow:
             With all that is wrong, at once.
         """
         if self._graph is None:
-            self._graph = build_graph(self.name, self._nodes.values(), self._input, self._output, self._shared)
+            self._graph = build_graph(
+                self.name, self._nodes.values(), self._input, self._output, self._shared, self._redact
+            )
         return self._graph
 
     def graph(self) -> networkx.DiGraph[str]:

@@ -19,7 +19,12 @@ __all__ = ["build_graph"]
 
 
 def build_graph(
-    name: str, nodes: Iterable[Node], input_type: Any, output: str | None, shared: SharedModel | None = None
+    name: str,
+    nodes: Iterable[Node],
+    input_type: Any,
+    output: str | None,
+    shared: SharedModel | None = None,
+    redact: frozenset[str] = frozenset(),
 ) -> Graph:
     """Read the signatures and build the checked graph.
 
@@ -36,7 +41,7 @@ def build_graph(
             problems.append(str(error))
             bound.append(_bound(node, None))
     try:
-        graph = Graph(name, bound, input_type, output, shared)
+        graph = Graph(name, bound, input_type, output, shared, redact)
     except GraphError as error:
         if not problems:
             raise

@@ -1,7 +1,10 @@
-"""The codec: values cross every edge, and enter the log, as JSON that their annotation can read back.
+"""The codec: values cross every edge, and enter the log, as JSON and bytes that their annotation can read back.
 
 A consumer always gets the value rebuilt from what was recorded, whether the producer ran just now or before a
 restart; so a run cannot come to depend on something that a resume would lose.
+
+Which bytes mean what is decided by the annotation that reads them, so no key of a dict is reserved: for `bytes` they
+are themselves, for an ``ndarray`` npy, for frames and tables an Arrow IPC stream. Secrets are redacted on the way in.
 """
 
 from __future__ import annotations
@@ -10,22 +13,36 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from orchkit.errors import CodecError, DefinitionError
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+from orchkit.errors import CodecError
+from orchkit.model.apart import (
+    NoRoom,
+    Parts,
+    Path,
+    blanked,
+    found,
+    nested,
+    put_together,
+    read_redacted,
+    silenced,
+    take_apart,
+)
+from orchkit.model.arrays import alike
+from orchkit.model.inner import equal, same, secrets_of
+from orchkit.model.kinds import kind_of
+from orchkit.model.plain import NO_NAN, checked_text, plain, refusal, shown, whose
+from orchkit.model.schema import Adapted, adapted
 
 __all__ = ["ANY", "Codec", "codec_for", "plain"]
 
-_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
-_NO_NAN: Final = "JSON has no NaN and no infinity; use None"
 _SEVERAL: Final = (list, tuple, set, frozenset, deque)
 _ENCODE: Final = msgspec.json.encode
 _SIMPLE: Final = (str, int, float, bool, type(None))
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+_SECRET: Final = "a value that is not shown, for something in it is redacted"
 
 
 class _Any:
@@ -38,179 +55,78 @@ class _Any:
 ANY: Final = _Any()
 
 
-def plain(value: Any, path: Any = "", node: str = "") -> Any:
-    """Copy a value as plain JSON, or say exactly what in it is not.
+class Codec:
+    """Turns values of one annotation into JSON and bytes, and back.
 
     Parameters
     ----------
-    value : object
-    path : str
-        Where the value stands, for messages. Inside, a pair of the path so far and an index or key: it is written
-        out only where it is needed, for that would cost more than the copy.
-    node : str
-        Whose value it is, for messages.
-
-    Returns
-    -------
-    None, bool, int, float, str, list or dict
-        Shares no container with `value`.
-
-    Raises
-    ------
-    CodecError
-        With the path, the type and the remedy.
-
-    Examples
-    --------
-    >>> plain({"items": (1, 2.5)})
-    {'items': [1, 2.5]}
-    """
-    kind = type(value)
-    if value is None or kind is bool:
-        return value
-    if kind is str:
-        return value if value.isascii() else _checked_text(value, path, node)
-    if kind is int:
-        if _INT_MIN <= value <= _INT_MAX:
-            return value
-        raise _refusal(value, path, node, "an integer beyond 64 bits does not survive JSON; store it as a str")
-    if kind is float:
-        if isfinite(value):
-            return value
-        raise _refusal(value, path, node, _NO_NAN)
-    if kind is list or kind is tuple:
-        return [plain(element, (path, i), node) for i, element in enumerate(value)]
-    if kind is dict:
-        return {_key(key, path, node): plain(element, (path, key), node) for key, element in value.items()}
-    raise _refusal(
-        value,
-        path,
-        node,
-        "annotate the step's return type (a pydantic model, dataclass, datetime, enum, ...) or return plain JSON",
-    )
-
-
-def _refuse_lossy(value: Any, path: Any, node: str) -> None:
-    # Pydantic turns a NaN under `Any` into null, a secret into asterisks and a surrogate in a key into question
-    # marks, all without a word; what it would lose is looked for before.
-    kind = type(value)
-    if kind is str or kind is int or kind is bool or value is None:
-        return
-    if kind is float:
-        if not isfinite(value):
-            raise _refusal(value, path, node, _NO_NAN)
-    elif isinstance(value, Mapping):
-        for key, element in value.items():
-            if type(key) is str and not key.isascii():
-                _checked_text(key, (path, repr(key)), node)
-            _refuse_lossy(element, (path, str(key)), node)
-    elif isinstance(value, _SEVERAL):
-        for i, element in enumerate(value):
-            _refuse_lossy(element, (path, i), node)
-    elif hasattr(value, "get_secret_value"):
-        raise _refusal(value, path, node, "a secret does not go into a log; hand it to steps by deps=")
-
-
-def _checked_text(value: str, path: Any, node: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _refusal(value, path, node, "it has a lone surrogate; decode it with errors='replace'") from None
-    return value
-
-
-def _key(key: Any, path: Any, node: str) -> str:
-    if type(key) is str:
-        return key if key.isascii() else _checked_text(key, (path, repr(key)), node)
-    raise _refusal(key, (path, repr(key)), node, "keys of a JSON object are str; annotate the type or convert the keys")
-
-
-def _refusal(value: Any, path: Any, node: str, remedy: str) -> CodecError:
-    path = _written(path)
-    at = f" at {path}" if path else ""
-    return CodecError(f"{_whose(node)}{at} is {_shown(value)} ({type(value).__name__}): {remedy}", path=path, node=node)
-
-
-def _written(path: Any) -> str:
-    steps: list[str] = []
-    while isinstance(path, tuple):
-        path, step = path
-        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
-    return str(path) + "".join(reversed(steps))
-
-
-def _whose(node: str) -> str:
-    return f"result of {node!r}" if node else "value"
-
-
-def _shown(value: Any) -> str:
-    try:
-        shown = repr(value)
-    except Exception as error:
-        return f"<a value whose repr raises {type(error).__name__}>"
-    return shown if len(shown) <= 80 else shown[:77] + "..."
-
-
-class Codec:
-    """Turns values of one annotation into JSON and back.
+    annotation : object
+        What pydantic makes a schema of; also arrays and frames, in containers and models too.
+    names : frozenset of str
+        Fields and keys whose values are redacted, at any depth.
 
     Attributes
     ----------
     dump : callable
-        ``dump(value, node)`` validates and gives plain JSON; raises pydantic's ``ValidationError`` for a value
-        that does not fit the annotation and `CodecError` for one that JSON cannot carry.
+        ``dump(value, node)`` validates and gives plain JSON and bytes; raises pydantic's ``ValidationError`` for a
+        value that does not fit the annotation and `CodecError` for one that cannot be stored.
     load : callable
         ``load(json)`` gives the value again.
     """
 
     __slots__ = ("annotation", "dump", "load")
 
-    def __init__(self, annotation: Any) -> None:
+    def __init__(self, annotation: Any, names: frozenset[str] = _NO_NAMES) -> None:
         self.annotation = annotation
         self.dump: Callable[[Any, str], Any]
         self.load: Callable[[Any], Any]
         if annotation is ANY or annotation is Any or annotation is object:
-            self.dump = _dump_plain
+            self.dump = _discreet(_plain_writer(names)) if names else _dump_plain
             self.load = _copy
         else:
-            self._adapt(annotation)
+            self._adapt(annotation, names)
 
-    def _adapt(self, annotation: Any) -> None:
+    def _adapt(self, annotation: Any, names: frozenset[str]) -> None:
         annotation = type(None) if annotation is None else annotation
-        adapter = _adapter_of(annotation)
+        with_pydantic = adapted(annotation, bool(names))
         simple = annotation if annotation in _SIMPLE else None
-        self.load = _reader(adapter, simple)
-        self.dump = _writer(adapter, simple, self.load)
+        self.load = _reader(with_pydantic, simple)
+        dump = _writer(with_pydantic, simple, self.load, names)
+        self.dump = _discreet(dump) if with_pydantic.hides else dump
 
 
-def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
-    # Imported here: the fold and the plan must not pay for pydantic.
-    from pydantic import TypeAdapter
+def _discreet(dump: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """Leave the value out of what is said of it: messages are recorded, and it may hold a secret."""
 
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
-        if not adapter.pydantic_complete:
-            adapter.rebuild(raise_errors=True)
-    except Exception as error:  # pydantic refuses by half a dozen classes, and by TypeError and NameError
-        raise DefinitionError(
-            f"values of {annotation!r} cannot be checked or stored: {_first_line(error)}; "
-            "use a pydantic model, a dataclass or built-in types"
-        ) from error
-    return adapter
+    def discreet(value: Any, node: str) -> Any:
+        try:
+            return dump(value, node)
+        except CodecError as error:
+            at = f" at {error.path}" if error.path else ""
+            raise CodecError(
+                f"{whose(node)}{at} is {_SECRET} ({error.type}): {error.remedy}",
+                path=error.path,
+                node=node,
+                type=error.type,
+                remedy=error.remedy,
+            ) from None
+
+    return discreet
 
 
 def _writer(
-    adapter: TypeAdapter[Any], simple: type | None, from_json: Callable[[Any], Any]
+    adapter: Adapted, simple: type | None, from_json: Callable[[Any], Any], names: frozenset[str]
 ) -> Callable[[Any, str], Any]:
-    validate, dump = adapter.validate_python, adapter.dump_python
-    ambiguous = _has_union(adapter.core_schema)
+    validate, dump, ambiguous, hides = adapter.validate, adapter.dump, adapter.ambiguous, adapter.hides
 
     def to_json(value: Any, node: str) -> Any:
         if simple is not None and type(value) is simple:
             return plain(value, "", node)
         valid = validate(value)
         try:
-            _refuse_lossy(dump(valid, by_alias=False, round_trip=True, warnings=False), "", node)
+            python = dump(valid, by_alias=False, round_trip=True, warnings=False)
+            if _look(blanked(python, names) if names else python, "", node) or hides:
+                return _dump_apart(adapter, valid, python, from_json, names, node)
             json = plain(dump(valid, mode="json", by_alias=False, round_trip=True, warnings=False), "", node)
         except CodecError:
             raise
@@ -222,19 +138,109 @@ def _writer(
     return to_json
 
 
+def _look(value: Any, path: Any, node: str) -> bool:
+    """Refuse what would be lost without a word; say whether there is something to be dumped apart."""
+    # Pydantic turns a NaN under `Any` into null and a surrogate in a key into question marks; what it would lose is
+    # looked for before.
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return False
+    if kind is float:
+        if not isfinite(value):
+            raise refusal(value, path, node, NO_NAN)
+        return False
+    apart = False
+    if isinstance(value, Mapping):
+        for key, element in value.items():
+            if type(key) is str and not key.isascii():
+                checked_text(key, (path, repr(key)), node)
+            if _look(element, (path, str(key)), node):
+                apart = True
+    elif isinstance(value, _SEVERAL):
+        for i, element in enumerate(value):
+            if _look(element, (path, i), node):
+                apart = True
+    else:
+        return kind_of(kind) != ""
+    return apart
+
+
+def _dump_apart(
+    adapter: Adapted, valid: Any, python: Any, from_json: Callable[[Any], Any], names: frozenset[str], node: str
+) -> Any:
+    parts, places = take_apart(python, node, names)
+    json = None
+    if places is not True:
+        json = adapter.dump(valid, mode="json", by_alias=False, round_trip=True, warnings=False, exclude=places or None)
+    json = plain(put_together(python, json, parts), "", node)
+    sites = parts.secrets
+    if names:
+        # Once more: a serializer of the user's, or a generator, may have brought in what was not to be seen before.
+        json = blanked(json, names, sites)
+    if adapter.hides and (told := secrets_of(valid)):
+        json = silenced(json, told, sites)
+    try:
+        json, back = read_redacted(json, sites, from_json)
+    except NoRoom as error:
+        raise _no_room(python, error.args[0], node) from error.__cause__
+    except Exception as error:
+        raise _unstorable(valid, node, f"its record cannot be read back: {_one_line(error)}") from error
+    if parts.binary:
+        _check_parts(adapter.dump(back, by_alias=False, round_trip=True, warnings=False), parts, node)
+    if adapter.ambiguous and not same(valid, back, names):
+        raise _ambiguous(valid, back, node)
+    return json
+
+
+def _no_room(python: Any, site: Path, node: str) -> CodecError:
+    return refusal(
+        _at(python, site),
+        nested(site),
+        node,
+        "it is redacted before it is recorded, and its type has no room for that; make it `SecretStr | None` or str, "
+        "or hand it to steps by deps=",
+    )
+
+
+def _at(value: Any, path: Path) -> Any:
+    try:
+        return found(value, path)
+    except (LookupError, TypeError):
+        return None
+
+
+def _check_parts(python: Any, parts: Parts, node: str) -> None:
+    for path, value in parts.binary.items():
+        other = _at(python, path)
+        differs = alike(value, other)
+        if differs and type(other) is bytes:
+            differs = f"nothing says how to read its bytes; {_annotate(value)}"
+        if differs:
+            raise refusal(value, nested(path), node, differs)
+
+
+def _annotate(value: Any) -> str:
+    cls = type(value)
+    return f"annotate it as {cls.__module__.partition('.')[0]}.{cls.__name__}"
+
+
 def _check_readable(valid: Any, json: Any, node: str, from_json: Callable[[Any], Any], ambiguous: bool) -> None:
     # Read back at once: what cannot be read would otherwise fail in whoever comes next, or after a restart.
     try:
         back = from_json(json)
     except Exception as error:
         raise _unstorable(valid, node, f"its JSON cannot be read back: {_one_line(error)}") from error
-    if ambiguous and not _alike(valid, back):
-        why = f"it would come back as {_shown(back)}; tell a union's members apart by a discriminator"
-        raise _unstorable(valid, node, why)
+    if ambiguous and not equal(valid, back):
+        raise _ambiguous(valid, back, node)
 
 
-def _reader(adapter: TypeAdapter[Any], simple: type | None) -> Callable[[Any], Any]:
-    validate = adapter.validate_python
+def _ambiguous(valid: Any, back: Any, node: str) -> CodecError:
+    why = f"it would come back as {shown(back)}; tell a union's members apart by a discriminator"
+    return _unstorable(valid, node, why)
+
+
+def _reader(adapter: Adapted, simple: type | None) -> Callable[[Any], Any]:
+    validate = adapter.validate
 
     def from_json(value: Any) -> Any:
         kind = type(value)
@@ -247,6 +253,8 @@ def _reader(adapter: TypeAdapter[Any], simple: type | None) -> Callable[[Any], A
         except ValueError:
             # A strict model takes a date from JSON text, and not from a str.
             try:
+                if _has_bytes(value):
+                    return validate(value, by_alias=True, by_name=True, strict=False)
                 return adapter.validate_json(_ENCODE(value), by_alias=True, by_name=True)
             except ValueError:
                 pass
@@ -255,26 +263,20 @@ def _reader(adapter: TypeAdapter[Any], simple: type | None) -> Callable[[Any], A
     return from_json
 
 
+def _has_bytes(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_bytes, value.values()))
+    return any(map(_has_bytes, value)) if isinstance(value, list) else isinstance(value, bytes)
+
+
 def _unstorable(value: Any, node: str, why: str) -> CodecError:
+    remedy = f"{why}; use a type that JSON can carry"
     return CodecError(
-        f"{_whose(node)} is {_shown(value)} ({type(value).__name__}) and cannot be stored: {why}; "
-        "use a type that JSON can carry",
+        f"{whose(node)} is {shown(value)} ({type(value).__name__}) and cannot be stored: {remedy}",
         node=node,
+        type=type(value).__name__,
+        remedy=remedy,
     )
-
-
-def _alike(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except Exception:  # an array's == gives an array; nothing can be said then
-        return True
-
-
-def _has_union(schema: Any) -> bool:
-    """Say whether a pydantic schema leaves open which of several types a value is."""
-    if isinstance(schema, Mapping):
-        return schema.get("type") == "union" or any(map(_has_union, schema.values()))
-    return isinstance(schema, (list, tuple)) and any(map(_has_union, schema))
 
 
 def _first_line(error: BaseException) -> str:
@@ -286,11 +288,17 @@ def _one_line(error: BaseException) -> str:
     return ", ".join(lines)[:300]
 
 
-def _dump_plain(value: Any, node: str) -> Any:
+def _plain_writer(names: frozenset[str]) -> Callable[[Any, str], Any]:
+    return lambda value, node: _dump_plain(value, node, names)
+
+
+def _dump_plain(value: Any, node: str, names: frozenset[str] = _NO_NAMES) -> Any:
     try:
-        return plain(value, "", node)
+        return plain(blanked(value, names) if names else value, "", node)
     except RecursionError:
-        raise CodecError(f"{_whose(node)} is nested too deeply, or contains itself", node=node) from None
+        remedy = "nested too deeply, or contains itself"
+        kind = type(value).__name__
+        raise CodecError(f"{whose(node)} is {remedy}", node=node, type=kind, remedy=remedy) from None
 
 
 def _copy(value: Any) -> Any:
@@ -303,12 +311,12 @@ def _copy(value: Any) -> Any:
 
 
 @lru_cache(maxsize=2048)
-def _cached(annotation: Any, written: str) -> Codec:
-    return Codec(annotation)
+def _cached(annotation: Any, written: str, names: frozenset[str]) -> Codec:
+    return Codec(annotation, names)
 
 
-def codec_for(annotation: Any) -> Codec:
-    """Give the codec of an annotation; made once where the annotation can be hashed.
+def codec_for(annotation: Any, names: frozenset[str] = _NO_NAMES) -> Codec:
+    """Give the codec of an annotation, redacting some names; made once where the annotation can be hashed.
 
     Raises
     ------
@@ -317,6 +325,6 @@ def codec_for(annotation: Any) -> Codec:
     """
     try:
         # `A | B` equals `B | A`, and yet each takes its first member where both would fit.
-        return _cached(annotation, repr(annotation))
+        return _cached(annotation, repr(annotation), names)
     except TypeError:
-        return Codec(annotation)
+        return Codec(annotation, names)

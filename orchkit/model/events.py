@@ -52,7 +52,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
     key : str
         What the attempt is known by outside the run: for effects the idempotency key less the run id.
     body : object
-        JSON: the value, the answer, the question, the target that was picked.
+        JSON, with bytes where the type of a value has them: the value, the answer, the question, the target that was
+        picked. What such bytes are (themselves, npy, an Arrow IPC stream) is told by the annotation that reads them.
     """
 
     t: int

@@ -59,6 +59,8 @@ class Graph:
         The node whose value is the result.
     shared : SharedModel, optional
         The definition of the shared context.
+    redact : frozenset of str
+        Fields and keys whose values no record shows.
 
     Raises
     ------
@@ -87,8 +89,10 @@ class Graph:
         input_type: Any,
         output: str | None = None,
         shared: SharedModel | None = None,
+        redact: frozenset[str] = frozenset(),
     ) -> None:
         self.name = name
+        self.redact = redact
         self.input_type = input_type
         self.output = output
         self.shared = shared

@@ -73,6 +73,8 @@ class SharedModel:
         A pydantic model; each field has a default.
     rules : mapping of str to callable
         Per field, ``rule(old, new)``: pure, named, associative. A field without one is replaced.
+    redact : frozenset of str
+        Fields and keys whose values no record shows.
 
     Attributes
     ----------
@@ -89,10 +91,14 @@ class SharedModel:
 
     __slots__ = ("_whole", "codecs", "defaults", "model", "rules")
 
-    def __init__(self, model: type[BaseModel], rules: Mapping[str, Rule]) -> None:
+    def __init__(self, model: type[BaseModel], rules: Mapping[str, Rule], redact: frozenset[str] = frozenset()) -> None:
         self.model = _checked_model(model)
+        for name in sorted(redact & model.model_fields.keys()):
+            raise _refusal(model, f"field {name!r} is one that redact= keeps out of the log; take it out, use deps=")
         self._whole = codec_for(model)
-        self.codecs: dict[str, Codec] = {name: _field_codec(field) for name, field in model.model_fields.items()}
+        self.codecs: dict[str, Codec] = {
+            name: _field_codec(field, redact) for name, field in model.model_fields.items()
+        }
         self.defaults = self._defaults()
         again = self._defaults()
         for name, default in self.defaults.items():
@@ -201,9 +207,9 @@ def _checked_model(model: Any) -> Any:
     return model
 
 
-def _field_codec(field: Any) -> Codec:
+def _field_codec(field: Any, redact: frozenset[str]) -> Codec:
     annotated: Any = Annotated
-    return codec_for(annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation)
+    return codec_for(annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation, redact)
 
 
 def _refusal(model: Any, why: str) -> DefinitionError:

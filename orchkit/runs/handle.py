@@ -224,7 +224,7 @@ def _typed(program: Program, state: RunState, node: int) -> Any:
     spec, value = program.graph.nodes[node], state.values[node]
     if value is None or spec.kind == "route":
         return value
-    codec = codec_for(spec.answer if spec.function is None else spec.function.returns)
+    codec = codec_for(spec.answer if spec.function is None else spec.function.returns, program.graph.redact)
     if spec.kind == "map":
         return [codec.load(element) for element in value]
     return codec.load(value)

@@ -22,6 +22,7 @@ from orchkit.errors import (
     AnswerInvalid,
     AnswerLate,
     ApprovalUnknown,
+    CodecError,
     DefinitionError,
     RunCrashed,
     RunError,
@@ -284,8 +285,10 @@ class LiveRun:
     def _fit(self, node: int, value: Any) -> Any:
         spec = self._program.graph.nodes[node]
         try:
-            return codec_for(spec.answer).dump(value, spec.name)
+            return codec_for(spec.answer, self._program.graph.redact).dump(value, spec.name)
         except (ValueError, TypeError) as error:
+            if isinstance(error, CodecError):
+                error.run_id = self.head.run_id
             raise AnswerInvalid(
                 f"the answer to {spec.name!r} does not fit {getattr(spec.answer, '__name__', spec.answer)}: {error}; "
                 "the question stays open, correct it and send it again",

@@ -60,6 +60,8 @@ def dump_input(program: Program, value: Any) -> Any:
     ------
     DefinitionError
         If it does not fit ``Workflow(input=)``.
+    CodecError
+        If it cannot be stored.
     """
     try:
         return program.input_codec.dump(value, "input")

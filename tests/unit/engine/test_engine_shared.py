@@ -694,3 +694,24 @@ def test_a_delta_without_its_end_does_not_count(again: list[Any], notes: list[st
     assert [event.kind for event in events] == ["run_started", "started", *kinds, "settled", "run_ended"]
     assert shared_of(program, "run", events) == Case(notes=notes)
     assert shared_of(None, "run", events) == ({"draft": {"notes": notes}} if notes else {})
+
+
+def test_what_redact_keeps_out_of_the_log_is_kept_out_of_the_context_too() -> None:
+    class Named(BaseModel):
+        token: str = ""
+
+    class Nested(BaseModel):
+        notes: list[dict[str, str]] = []
+
+    with pytest.raises(ok.DefinitionError, match="field 'token' is one that redact= keeps out of the log"):
+        ok.Workflow("w", input=str, redact=["token"]).context(Named)
+    wf = ok.Workflow("w", input=str, redact=["token"])
+    wf.context(Nested, merge={"notes": ok.append})
+
+    @wf.step
+    async def note(input: str, ctx: ok.Context) -> None:
+        ctx.update(notes=[{"token": "s3cret", "said": "hi"}])
+
+    run = wf.simulate("x", world=ok.World())
+    assert run.shared.notes == [{"token": "**********", "said": "hi"}]
+    assert "s3cret" not in str(run.log)
