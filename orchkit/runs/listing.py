@@ -34,9 +34,11 @@ _SUSPENDED = """
     select run, arg_max({who: "by", why: json_extract_string(body, '$')}, seq) as note
     from event where kind = 'suspended' and run in (select unnest(?)) group by run"""
 _LEASED = """
-    select l.run, any_value(h.pid) as pid, any_value(h.host) as host
-    from (select run, arg_max(holder, seq) as holder from lease where run in (select unnest(?)) group by run) l
-    join holder h on h.holder = l.holder group by l.run"""
+    select t.run, any_value(h.pid) as pid, any_value(h.host) as host
+    from (select run, arg_max(holder, seq) as holder
+          from (select run, seq, holder from admission union all select run, seq, holder from lease)
+          where run in (select unnest(?)) group by run) t
+    join holder h on h.holder = t.holder group by t.run"""
 
 
 def runs_frame(store: Listed) -> pd.DataFrame:

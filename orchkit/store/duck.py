@@ -29,13 +29,22 @@ __all__ = ["DuckStore"]
 
 T = TypeVar("T")
 
-_HELD = """
-    select l.run, h.p.host, h.p.boot, h.p.pid, h.p.born, h.p.until
-    from (select run, arg_max(coalesce(holder, ''), seq) as name from lease {where} group by run) l
-    join (select holder, arg_max({{host: host, boot: boot, pid: pid, born: born, until: until}}, seq) as p
-          from holder group by holder) h on h.holder = l.name"""
-_LEFT = """
-    select run from (select run, arg_max(coalesce(holder, ''), seq) as name from lease group by run) where name = ?"""
+_TAKEN = """
+    select run, arg_max(holder, seq) as holder, max(seq) as at
+    from (select run, seq, holder from admission where holder is not null
+          union all select run, seq, coalesce(holder, '') from lease)
+    {where} group by run"""
+_STOPPED = "select run, max(seq) as at from event where kind in ('run_ended', 'suspended') group by run"
+_HELD = f"""
+    select t.run, h.p.host, h.p.boot, h.p.pid, h.p.born, h.p.until
+    from ({_TAKEN}) t
+    join (select holder, arg_max({{{{host: host, boot: boot, pid: pid, born: born, until: until}}}}, seq) as p
+          from holder group by holder) h on h.holder = t.holder
+    left join ({_STOPPED}) s on s.run = t.run
+    where s.at is null or s.at < t.at"""
+_LEFT = f"""
+    select t.run from ({_TAKEN.format(where="")}) t left join ({_STOPPED}) s on s.run = t.run
+    where t.holder = ? and (s.at is null or s.at < t.at)"""
 _FEW = 50_000  # runs whose ids are kept in memory; among more, an id that was drawn is trusted to be new
 _RENEW = int(RENEW_SECONDS * 1e6)
 
@@ -92,13 +101,13 @@ class DuckStore:
             If a run of that id is there.
         """
         self._refuse()
-        first: list[Entry] = [("admission", head_row(head))]
+        holder = this_process().name if head.mode == "live" else None
+        first: list[Entry] = [("admission", head_row(head, holder))]
         with self._lock:
             if not self._is_free(head):
                 raise StoreError(f"run {head.run_id!r} is already in {self.path.name}; resume it instead")
             if head.mode == "live":
                 self._mine.add(head.run_id)
-                first.append(("lease", (head.run_id, this_process().name)))
         return self._journal(head, 0, first)
 
     def _is_free(self, head: Head) -> bool:
@@ -158,7 +167,7 @@ class DuckStore:
                     pid=current.pid,
                     host=current.host,
                 )
-            self._writer.push(holder.entry(), ("lease", (run_id, holder.name)))
+            self._writer.push([holder.entry(), ("lease", (run_id, holder.name))])
             return head, self.events(run_id)
 
     def _release_left(self) -> None:
@@ -167,7 +176,7 @@ class DuckStore:
         if self.fetch("select 1 from holder where holder = ? limit 1", [me]):
             held = {run for store in _STORES if not store.is_closed() for run in store._mine}
             left = [run for (run,) in self.fetch(_LEFT, [me]) if run not in held]
-            self._writer.push(*(("lease", (run, None)) for run in left))
+            self._writer.push([("lease", (run, None)) for run in left])
 
     def holders(self) -> dict[str, Holder]:
         """Give the processes that execute runs now, by run."""
@@ -190,7 +199,7 @@ class DuckStore:
         if again:
             entries = self._read(lambda place: place.unseen(entries) if isinstance(place, DuckFile) else entries)
         if entries:
-            self._writer.push(*entries)
+            self._writer.push(entries)
             self._writer.flush()
 
     # Reading, after all that was appended is committed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from orchkit.errors import StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
-from orchkit.store.rows import Entry, event_rows
+from orchkit.store.rows import Entry, Layout
 from orchkit.store.writer import Wake, Writer
 
 __all__ = ["DuckJournal", "LateJournal"]
@@ -34,9 +34,10 @@ class DuckJournal:
         self, writer: Writer, head: Head, n: int, *, first: Sequence[Entry] = (), released: Callable[[], object]
     ) -> None:
         self._writer = writer
-        self._head = head
+        self._run_id = head.run_id
+        self._layout = Layout(head)
         self._n = n
-        self._first = tuple(first)
+        self._first: tuple[Entry, ...] = tuple(first)
         self._released = released
         self._held = True
         self._ticket = 0
@@ -45,17 +46,17 @@ class DuckJournal:
         """Queue an event for the writer."""
         self._push(self._rows(event))
 
-    def _rows(self, event: Event) -> list[Entry]:
-        rows = event_rows(self._head, self._n + 1, event)
+    def _rows(self, event: Event) -> tuple[Entry, ...]:
+        rows = self._layout.rows(self._n + 1, event)
         self._n += 1
+        if self._first:
+            rows, self._first = (*self._first, *rows), ()
         if event.kind in _STOPS and self._held:
-            rows.append(("lease", (self._head.run_id, None)))
-            self._forget()
+            self._forget()  # the log says it by itself
         return rows
 
     def _push(self, rows: Sequence[Entry]) -> None:
-        first, self._first = self._first, ()
-        self._ticket = self._writer.push(*first, *rows)
+        self._ticket = self._writer.push(rows)
 
     def behind(self) -> bool:
         """Say whether the writer has yet to commit something of this run."""
@@ -77,7 +78,7 @@ class DuckJournal:
 
     def _give_up(self) -> None:
         if not self._first:
-            self._push([("lease", (self._head.run_id, None))])
+            self._push([("lease", (self._run_id, None))])
 
     def _forget(self) -> None:
         self._held = False
@@ -116,5 +117,5 @@ class LateJournal(DuckJournal):
 
     def _give_up(self) -> None:
         if self._kept:
-            self._kept.append(("lease", (self._head.run_id, None)))
+            self._kept.append(("lease", (self._run_id, None)))
             self._push_kept()

@@ -13,7 +13,7 @@ from orchkit.errors import CodecError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 
-__all__ = ["INLINE", "Entry", "Row", "body_of", "event_of", "event_rows", "head_of", "head_row", "micros", "stamp"]
+__all__ = ["INLINE", "Entry", "Layout", "Row", "body_of", "event_of", "head_of", "head_row", "micros", "stamp"]
 
 Row = tuple[Any, ...]
 """A row without its ``seq``, which the writer gives."""
@@ -47,7 +47,7 @@ def micros(stamped: datetime) -> int:
 def _seconds(since: int) -> float:
     # A double of seconds rounds back to each microsecond for 71 years, and later still to whole seconds.
     seconds = since / 1e6
-    if since > _SURE and round(seconds * 1e6) != since:
+    if round(seconds * 1e6) != since:
         raise ValueError(f"{since} microseconds are more than seconds can tell apart")
     return seconds
 
@@ -58,69 +58,82 @@ def _int64(value: int) -> int:
     return value
 
 
-def event_rows(head: Head, n: int, event: Event) -> list[Entry]:
-    """Lay an event out as the rows that it takes: its own, and before it that of a body too big to stand in it.
+class Layout:
+    """Lays the events of one run out as rows.
 
     Parameters
     ----------
     head : Head
-        Of its run.
-    n : int, from 1
-        Its place in the run's log.
-    event : Event
-
-    Returns
-    -------
-    list of tuple
-        Tables and rows, each without its ``seq``; what does not apply is null.
-
-    Raises
-    ------
-    CodecError
-        If it would not read back as it is. It is found here, on the thread of the run that is to blame, and not by
-        the writer, whose commit holds events of other runs too.
+        Of the run.
     """
-    try:
-        return _event_rows(head, n, event)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise CodecError(
-            f"event {event.kind!r} of {event.node or 'the run'!r} cannot be stored: {error}; return plain JSON values, "
-            "and text without lone surrogates",
-            node=event.node,
-        ) from error
 
+    __slots__ = ("_begin", "_run_id")
 
-def _event_rows(head: Head, n: int, event: Event) -> list[Entry]:
-    t, kind, node, item, generation, leg, attempt, status, dur, cost, tokens, error, by, key, body = (
-        event.t, event.kind, event.node, event.item, event.generation, event.leg, event.attempt, event.status,
-        event.dur, event.cost, event.tokens, event.error, event.by, event.key, event.body,
-    )  # fmt: skip
-    text = f"{node}{status}{error}{by}{key}"
-    if not text.isascii():
-        text.encode()
-    inline, payload = (None, None) if body is None else _laid(body)
-    row = (
-        _seconds(t),
-        stamp(head.started + t) if head.started else None,
-        head.run_id,
-        kind,
-        node or None,
-        item if item >= 0 else None,
-        generation,
-        leg,
-        attempt,
-        status or None,
-        _seconds(dur) if dur >= 0 else None,
-        cost,
-        _int64(tokens),
-        error or None,
-        by or None,
-        inline,
-        key or None,
-        n,
-        None if payload is None else payload[0],
-    )
-    return [("event", row)] if payload is None else [("payload", payload), ("event", row)]
+    def __init__(self, head: Head) -> None:
+        self._run_id = head.run_id
+        self._begin = stamp(head.started) if head.started else None
+
+    def rows(self, n: int, event: Event) -> tuple[Entry, ...]:
+        """Give the rows that an event takes: its own, and before it that of a body too big to stand in it.
+
+        Parameters
+        ----------
+        n : int, from 1
+            Its place in the run's log.
+        event : Event
+
+        Returns
+        -------
+        tuple of tuple
+            Tables and rows, each without its ``seq``; what does not apply is null.
+
+        Raises
+        ------
+        CodecError
+            If it would not read back as it is. It is found here, on the thread of the run that is to blame, and not
+            by the writer, whose commit holds events of other runs too.
+        """
+        try:
+            return self._rows(n, event)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise CodecError(
+                f"event {event.kind!r} of {event.node or 'the run'!r} cannot be stored: {error}; return plain JSON "
+                "values, and text without lone surrogates",
+                node=event.node,
+                run_id=self._run_id,
+            ) from error
+
+    def _rows(self, n: int, event: Event) -> tuple[Entry, ...]:
+        t, node, item, status, dur, tokens, error, by, key, body = (
+            event.t, event.node, event.item, event.status, event.dur, event.tokens, event.error, event.by, event.key,
+            event.body,
+        )  # fmt: skip
+        text = f"{node}{status}{error}{by}{key}"
+        if not text.isascii():
+            text.encode()
+        inline, payload = (None, None) if body is None else _laid(body)
+        row = (
+            t / 1e6 if t <= _SURE else _seconds(t),
+            None if self._begin is None else self._begin + timedelta(0, 0, t),
+            self._run_id,
+            event.kind,
+            node or None,
+            item if item >= 0 else None,
+            event.generation,
+            event.leg,
+            event.attempt,
+            status or None,
+            None if dur < 0 else dur / 1e6 if dur <= _SURE else _seconds(dur),
+            event.cost,
+            tokens if tokens < _INT64 else _int64(tokens),
+            error or None,
+            by or None,
+            inline,
+            key or None,
+            n,
+            None if payload is None else payload[0],
+        )
+        return (("event", row),) if payload is None else (("payload", payload), ("event", row))
 
 
 def _laid(body: Any) -> tuple[str | None, Row | None]:
@@ -198,8 +211,8 @@ def body_of(codec: str, text: str | None, data: bytes | None) -> Any:
     return data if codec == "bytes" else _UNPACK.decode(data or b"")
 
 
-def head_row(head: Head) -> Row:
-    """Lay an admission out as a row, but for its ``seq``.
+def head_row(head: Head, holder: str | None) -> Row:
+    """Lay an admission out as a row, but for its ``seq``; `holder` names the process that executes it.
 
     Raises
     ------
@@ -212,7 +225,7 @@ def head_row(head: Head) -> Row:
         started = stamp(head.started) if head.started else None
         seed = _int64(head.seed)
         parent = head.parent or None
-        return (head.run_id, head.workflow, head.mode, seed, started, head.durability, fingerprints, parent)
+        return (head.run_id, head.workflow, head.mode, seed, started, head.durability, fingerprints, parent, holder)
     except (TypeError, ValueError, OverflowError) as error:
         raise CodecError(f"run {head.run_id!r} of {head.workflow!r} cannot be stored: {error}") from error
 

@@ -66,9 +66,9 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
         t                         of the last event
         events, cost, tokens      how many events; sums over the attempts
 
-Tables of the store's own: ``admission`` (a run's head), ``lease`` (which process took a run when, or gave it back),
-``holder`` (those processes, and until when their word holds), ``meta`` (the schema version), ``opening`` (who opened
-it when, and what was missing then).
+Tables of the store's own: ``admission`` (a run's head, and the process that began to execute it), ``lease`` (which
+process took it later, or gave it back), ``holder`` (those processes, and until when their word holds), ``meta`` (the
+schema version), ``opening`` (who opened it when, and what was missing then).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ EVENT_COLUMNS: Final = (
 APPENDED: Final = {
     "admission": """create table admission(
         seq bigint, run varchar, workflow varchar, mode varchar, seed bigint, started timestamp,
-        durability varchar, fingerprints varchar, parent varchar)""",
+        durability varchar, fingerprints varchar, parent varchar, holder varchar)""",
     "payload": "create table payload(seq bigint, ref varchar, codec varchar, text varchar, data blob)",
     "event": """create table event(
         seq bigint, t double, wall timestamp, run varchar, kind varchar, node varchar, item integer,

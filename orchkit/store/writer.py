@@ -59,7 +59,7 @@ class Writer:
         self.durable = 0
         self.refusal: StoreError | None = None
         self._place = place
-        self._queue: deque[tuple[Entry, ...]] = deque()
+        self._queue: deque[tuple[int, Sequence[Entry]]] = deque()
         self._bytes = 0
         self._wakes: list[tuple[int, Wake]] = []
         self._changed = threading.Condition()
@@ -71,7 +71,7 @@ class Writer:
 
     # From any thread
 
-    def push(self, *entries: Entry) -> int:
+    def push(self, entries: Sequence[Entry]) -> int:
         """Queue rows that become durable together; blocks while the queue is full.
 
         The writer never waits for whoever pushes, so the engine's thread may block here: what is told to it
@@ -96,8 +96,9 @@ class Writer:
                 raise StoreWriteError("the store is closed; open it again with ok.open(path)")
             if not self._queue:
                 self._changed.notify_all()
-            self._queue.append(entries)
-            self._bytes += sum(map(_weight, entries))
+            weight = sum(map(_weight, entries))
+            self._queue.append((weight, entries))
+            self._bytes += weight
             self._pushed += 1
             return self._pushed
 
@@ -196,16 +197,17 @@ class Writer:
         except BaseException as error:
             self._fail(error)
 
-    def _gather(self) -> list[tuple[Entry, ...]]:
+    def _gather(self) -> list[Sequence[Entry]]:
         look: float | None = 1.0
         while not self._wait(look):
             look = self._place.idle()
         with self._changed:
-            batch: list[tuple[Entry, ...]] = []
+            batch: list[Sequence[Entry]] = []
             size = 0
             while self._queue and len(batch) < _BATCH_ROWS and size < _BATCH_BYTES:
-                batch.append(self._queue.popleft())
-                size += sum(map(_weight, batch[-1]))
+                weight, entries = self._queue.popleft()
+                batch.append(entries)
+                size += weight
             self._bytes -= size
             self._changed.notify_all()
             return batch

@@ -115,7 +115,7 @@ def test_of_two_that_lose_the_owner_one_takes_its_place(path):
 def test_a_batch_whose_answer_was_lost_is_not_recorded_twice(path):
     store = DuckStore(path)
     journal = store.admit(head())
-    batch = [("admission", ("r1", "triage", "live", 0, None, "group", "{}", None))]
+    batch = [("admission", ("r1", "triage", "live", 0, None, "group", "{}", None, None))]
     for n in range(1, 6):
         journal.append(note(n))
     wait_durable(journal)
