@@ -17,6 +17,7 @@ import contextvars
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from functools import partial
@@ -71,6 +72,8 @@ class LiveHost:
         self._timer_due = 0
         self._grace = 0
         self._pumping = False
+        self._posted: deque[tuple[Fibre, int, Any]] = deque()
+        self._awake = False
 
     def pump(self) -> None:
         """Fire what is due by the wall, then set one timer for what comes next."""
@@ -162,12 +165,26 @@ class LiveHost:
             self._set_timer(due, now)
 
     def post(self, fibre: Fibre, token: int, value: Any) -> None:
-        """Resume a fibre from any thread; once the loop is closed, at the exit of Python, nobody is left to resume."""
+        """Resume a fibre from any thread; once the loop is closed, at the exit of Python, nobody is left to resume.
+
+        Waking the loop costs a system call, so that is done once for all that is posted until it wakes: one commit
+        may end the waiting of a thousand fibres.
+        """
+        self._posted.append((fibre, token, value))
+        if self._awake:
+            return
+        self._awake = True
         try:
-            self.loop.call_soon_threadsafe(self.deliver, fibre, token, value)
+            self.loop.call_soon_threadsafe(self._deliver_posted)
         except RuntimeError:
             if not self.loop.is_closed():
                 raise
+
+    def _deliver_posted(self) -> None:
+        self._awake = False  # before it looks: what is posted from now on wakes it again
+        posted = self._posted
+        while posted:
+            self.deliver(*posted.popleft())
 
     async def sleep(self, seconds: float) -> None:
         """Sleep by the wall."""

@@ -106,6 +106,7 @@ class Workflow:
         self._nodes: dict[str, Node] = {}
         self._shared: SharedModel | None = None
         self._graph: Graph | None = None
+        self._plain: Program | None = None
         register(self)
 
     # Describing
@@ -501,11 +502,19 @@ class Workflow:
             If the store cannot take the run; nothing has run then.
         """
         _durability("start", "durability", durability)
-        program = Program(self.checked(), None, checked_faults(faults))
+        program = self._program(checked_faults(faults))
         simulation.refuse_misses(program)
         value = simulation.dump_input(program, input)
         kept = store_for(store, memory=durability == "memory")
         return Run(live.start(program, value, store=kept, durability=durability, deps=deps))
+
+    def _program(self, faults: Faults | None) -> Program:
+        graph = self.checked()
+        if faults is not None:
+            return Program(graph, None, faults)
+        if self._plain is None or self._plain.graph is not graph:
+            self._plain = Program(graph)
+        return self._plain
 
     def simulate(
         self,

@@ -62,7 +62,8 @@ class Writer:
         self._queue: deque[tuple[int, Sequence[Entry]]] = deque()
         self._bytes = 0
         self._wakes: list[tuple[int, Wake]] = []
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._pushed = 0
         self._telling = False
         self._closing = False
@@ -87,8 +88,12 @@ class Writer:
         StoreWriteError
             If an earlier row could not be made durable, or the store is closed.
         """
-        with self._changed:
-            while self._is_full() and self.refusal is None and not self.on_it():
+        with self._lock:
+            while (
+                (len(self._queue) >= _QUEUE_ROWS or self._bytes >= _QUEUE_BYTES)
+                and self.refusal is None
+                and not self.on_it()
+            ):
                 self._changed.wait()
             if self.refusal is not None:
                 self.refuse()
@@ -96,14 +101,11 @@ class Writer:
                 raise StoreWriteError("the store is closed; open it again with ok.open(path)")
             if not self._queue:
                 self._changed.notify_all()
-            weight = sum(map(_weight, entries))
+            weight = _weight(entries[0]) if len(entries) == 1 else sum(map(_weight, entries))
             self._queue.append((weight, entries))
             self._bytes += weight
             self._pushed += 1
             return self._pushed
-
-    def _is_full(self) -> bool:
-        return len(self._queue) >= _QUEUE_ROWS or self._bytes >= _QUEUE_BYTES
 
     def when_durable(self, ticket: int, wake: Wake) -> None:
         """Call `wake` once, when that ticket is durable: at once if it is, else from the writer's thread.
@@ -111,7 +113,7 @@ class Writer:
         Wakes come in the order of their tickets. One must not block; what it raises goes to `threading.excepthook`
         and stops nobody else, because it says that a waiter is broken and not that the file is.
         """
-        with self._changed:
+        with self._lock:
             if self.refusal is None and (ticket > self.durable or self._telling):
                 insort(self._wakes, (ticket, wake), key=_ticket)
                 return
@@ -158,7 +160,7 @@ class Writer:
             raise StoreError(
                 "the store was closed by a callback on its writer's thread; hand over to another thread first"
             )
-        with self._changed:
+        with self._lock:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
@@ -178,7 +180,8 @@ class Writer:
 
     def disown(self, refusal: StoreError) -> None:
         """Take no more, in a forked child: the thread is gone, and a lock may be held by nobody."""
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._queue.clear()
         self._wakes.clear()
         self.refusal = refusal
@@ -201,7 +204,7 @@ class Writer:
         look: float | None = 1.0
         while not self._wait(look):
             look = self._place.idle()
-        with self._changed:
+        with self._lock:
             batch: list[Sequence[Entry]] = []
             size = 0
             while self._queue and len(batch) < _BATCH_ROWS and size < _BATCH_BYTES:
@@ -214,11 +217,11 @@ class Writer:
 
     def _wait(self, seconds: float | None) -> bool:
         """Wait for rows, or for the end; say whether either came."""
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(lambda: bool(self._queue) or self._closing, seconds)
 
     def _tell(self, count: int) -> None:
-        with self._changed:
+        with self._lock:
             self.durable += count
             self._telling = True
         while ready := self._ready():
@@ -227,7 +230,7 @@ class Writer:
 
     def _ready(self) -> list[tuple[int, Wake]]:
         # Until none is left: a wake that is asked for meanwhile must not overtake those that are being told.
-        with self._changed:
+        with self._lock:
             count = bisect_right(self._wakes, self.durable, key=_ticket)
             ready, self._wakes[:count] = self._wakes[:count], []
             self._telling = bool(ready)
@@ -242,7 +245,7 @@ class Writer:
         # Let go before anybody is told, so that who is told can open it again: after a fatal error DuckDB can do
         # nothing but that, and what came of the last commit is read back from the file.
         _call(lambda _: self._place.let_go(), None)
-        with self._changed:
+        with self._lock:
             self.refusal = failure
             self._queue.clear()
             self._bytes = 0
