@@ -15,7 +15,7 @@ from orchkit.model.records import Head
 from orchkit.store.arrow import from_arrow
 from orchkit.store.election import Notice
 from orchkit.store.holder import Holder
-from orchkit.store.rows import Entry, Row
+from orchkit.store.rows import Item, Row, row_by_row
 from orchkit.store.schema import SCHEMA_VERSION
 from orchkit.store.wire import OwnerGone, error_of, receive, send
 
@@ -91,9 +91,9 @@ class RemoteFile:
         self._writing = _Link(notice)
         self._reading = _Link(notice)
 
-    def commit(self, batch: Sequence[Entry], *, again: bool = False) -> None:
+    def commit(self, batch: Sequence[Item], *, again: bool = False) -> None:
         """Let the owner append rows; durable when it returns. With `again` those that it has are left out."""
-        self._writing.ask("push", batch, again)
+        self._writing.ask("push", row_by_row(batch), again)
 
     def take(self, run_id: str, holder: Holder) -> tuple[Head, list[Event]]:
         """Take a run, and read its log."""

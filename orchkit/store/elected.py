@@ -14,7 +14,7 @@ from orchkit.store.election import Seat, read_notice, take_seat
 from orchkit.store.file import DuckFile
 from orchkit.store.holder import RENEW_SECONDS
 from orchkit.store.opening import refuse_unfit
-from orchkit.store.rows import Entry
+from orchkit.store.rows import Entry, Item
 from orchkit.store.server import Server
 from orchkit.store.wire import OwnerGone
 
@@ -97,7 +97,7 @@ class Elected:
             except OwnerGone:
                 self._succeed(place)
 
-    def commit(self, batch: Sequence[Entry]) -> None:
+    def commit(self, batch: Sequence[Item]) -> None:
         """Append rows; durable when it returns, and none twice when the owner goes meanwhile."""
         batch, again = [*batch, *self._renewal()], False
         while True:

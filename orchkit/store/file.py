@@ -18,9 +18,9 @@ import duckdb
 from orchkit.errors import RunUnknown, StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
-from orchkit.store.arrow import as_arrow
+from orchkit.store.arrow import as_arrow, as_table
 from orchkit.store.opening import inode_of, open_file, release, unreadable
-from orchkit.store.rows import Entry, Row, body_of, event_of, head_of
+from orchkit.store.rows import Bulk, Entry, Item, Row, body_of, event_of, head_of, row_by_row
 from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS
 
 __all__ = ["DuckFile"]
@@ -77,28 +77,42 @@ class DuckFile:
 
     # On the writer's thread
 
-    def commit(self, batch: Sequence[Entry], *, again: bool = False) -> None:
+    def commit(self, batch: Sequence[Item], *, again: bool = False) -> None:
         """Append rows in one transaction; durable when it returns. With `again` those that are there are left out."""
         if again:
             batch = self.unseen(batch)
         rows: dict[str, list[Row]] = {}
-        for table, row in batch:
-            if table == "payload" and not self._is_new(row[0]):
+        bulks: list[Bulk] = []
+        for item in batch:
+            if isinstance(item, Bulk):
+                bulks.append(item)
+                continue
+            table, row = item
+            if table == "payload" and not self._is_new(str(row[0])):
                 continue
             self._seq += 1
             rows.setdefault(table, []).append((self._seq, *row))
         # A flush outside a transaction is one of its own: two statements fewer, a quarter of a lone step's time.
-        together = len(rows) > 1
+        together = len(rows) + bool(bulks) > 1
         if together:
             self._writing.execute("begin")
         for table, those in rows.items():
             appender = self._appenders[table]
             appender.append_rows(those)
             appender.flush()
+        if bulks:
+            self._insert(bulks)
         if together:
             self._writing.execute("commit")
         if inode_of(self.path) != self._inode:
             raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open")
+
+    def _insert(self, bulks: Sequence[Bulk]) -> None:
+        many = as_table("event", self._seq + 1, [bulk.columns for bulk in bulks])
+        self._seq += many.num_rows
+        self._writing.register("many", many)
+        self._writing.execute("insert into event select * from many")
+        self._writing.unregister("many")
 
     def _is_new(self, ref: str) -> bool:
         # 100 bytes a payload; asking the file for each would cost a scan of it.
@@ -124,17 +138,18 @@ class DuckFile:
 
     # From any thread
 
-    def unseen(self, batch: Sequence[Entry]) -> list[Entry]:
+    def unseen(self, batch: Sequence[Item]) -> list[Entry]:
         """Leave out the events and admissions that are recorded: a batch whose answer was lost is sent again.
 
         Where an event stands is derived from its run and its place in the log, and each run has one writer.
         """
-        runs = list({row[_RUN] for table, row in batch if table == "event"})
+        entries = row_by_row(batch)
+        runs = list({row[_RUN] for table, row in entries if table == "event"})
         last: dict[str, int] = dict(self.fetch(f"{_LAST_N} where run in (select unnest(?)) group by run", [runs]))
         admitted = {run for (run,) in self.fetch(f"{_ADMITTED} where run in (select unnest(?))", [runs])}
         return [
             (table, row)
-            for table, row in batch
+            for table, row in entries
             if not (table == "event" and row[_N] <= last.get(row[_RUN], 0))
             and not (table == "admission" and row[0] in admitted)
         ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from orchkit.errors import StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
-from orchkit.store.rows import Entry, Layout
+from orchkit.store.rows import Entry, Item, Layout
 from orchkit.store.writer import Wake, Writer
 
 __all__ = ["DuckJournal", "LateJournal"]
@@ -51,11 +51,11 @@ class DuckJournal:
         self._n += 1
         if self._first:
             rows, self._first = (*self._first, *rows), ()
-        if event.kind in _STOPS and self._held:
+        if event.kind in _STOPS:
             self._forget()  # the log says it by itself
         return rows
 
-    def _push(self, rows: Sequence[Entry]) -> None:
+    def _push(self, rows: Sequence[Item]) -> None:
         self._ticket = self._writer.push(rows)
 
     def behind(self) -> bool:
@@ -81,8 +81,9 @@ class DuckJournal:
             self._push([("lease", (self._run_id, None))])
 
     def _forget(self) -> None:
-        self._held = False
-        self._released()
+        if self._held:
+            self._held = False
+            self._released()
 
 
 class LateJournal(DuckJournal):
@@ -92,17 +93,21 @@ class LateJournal(DuckJournal):
         self, writer: Writer, head: Head, n: int, *, first: Sequence[Entry] = (), released: Callable[[], object]
     ) -> None:
         super().__init__(writer, head, n, first=first, released=released)
-        self._kept: list[Entry] = []
+        self._kept: list[Event] = []
 
     def append(self, event: Event) -> None:
         """Keep an event; the last one takes all others along."""
-        self._kept += self._rows(event)
+        self._kept.append(event)
         if event.kind in _STOPS:
             self._push_kept()
+            self._forget()
 
-    def _push_kept(self) -> None:
+    def _push_kept(self, *more: Item) -> None:
         kept, self._kept = self._kept, []
-        self._push(kept)
+        items = self._layout.bulk(self._n + 1, kept)
+        self._n += len(kept)
+        first, self._first = self._first, ()
+        self._push((*first, *items, *more))
 
     def behind(self) -> bool:
         """Never behind until the run stops: nothing was promised."""
@@ -117,5 +122,4 @@ class LateJournal(DuckJournal):
 
     def _give_up(self) -> None:
         if self._kept:
-            self._kept.append(("lease", (self._run_id, None)))
-            self._push_kept()
+            self._push_kept(("lease", (self._run_id, None)))

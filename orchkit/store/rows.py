@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -13,13 +13,57 @@ from orchkit.errors import CodecError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 
-__all__ = ["INLINE", "Entry", "Layout", "Row", "body_of", "event_of", "head_of", "head_row", "micros", "stamp"]
+__all__ = [
+    "INLINE",
+    "Bulk",
+    "Entry",
+    "Item",
+    "Layout",
+    "Row",
+    "body_of",
+    "event_of",
+    "head_of",
+    "head_row",
+    "micros",
+    "row_by_row",
+    "stamp",
+]
 
 Row = tuple[Any, ...]
 """A row without its ``seq``, which the writer gives."""
 
 Entry = tuple[str, Row]
 """A table and a row for it."""
+
+
+class Bulk(NamedTuple):
+    """Many events by their columns, each without its ``seq``: faster than row by row.
+
+    Attributes
+    ----------
+    columns : tuple of list
+        As in a row, but for the time by the wall, which is in microseconds since 1970.
+    """
+
+    columns: tuple[list[Any], ...]
+
+    def entries(self) -> list[Entry]:
+        """Give them row by row."""
+        walls = [None if wall is None else stamp(wall) for wall in self.columns[1]]
+        return [("event", row) for row in zip(self.columns[0], walls, *self.columns[2:], strict=True)]
+
+
+Item = Entry | Bulk
+"""What becomes durable together with others."""
+
+
+def row_by_row(items: Sequence[Item]) -> list[Entry]:
+    """Take bulks apart."""
+    entries: list[Entry] = []
+    for item in items:
+        entries += item.entries() if isinstance(item, Bulk) else [item]
+    return entries
+
 
 INLINE: Final = 4096
 """Bytes of JSON that stand in the event's own row; a longer body is kept once, under the digest of what it holds."""
@@ -67,10 +111,11 @@ class Layout:
         Of the run.
     """
 
-    __slots__ = ("_begin", "_run_id")
+    __slots__ = ("_begin", "_run_id", "_started")
 
     def __init__(self, head: Head) -> None:
         self._run_id = head.run_id
+        self._started = head.started
         self._begin = stamp(head.started) if head.started else None
 
     def rows(self, n: int, event: Event) -> tuple[Entry, ...]:
@@ -102,6 +147,54 @@ class Layout:
                 node=event.node,
                 run_id=self._run_id,
             ) from error
+
+    def bulk(self, n: int, events: Sequence[Event]) -> tuple[Item, ...]:
+        """Give the rows of many events in a row, the first of which stands at `n`.
+
+        Raises
+        ------
+        CodecError
+            If one would not read back as it is; of whichever it is, none has been taken then.
+        """
+        try:
+            return self._bulk(n, events)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            # The slow way names the one that is to blame.
+            return tuple(entry for k, event in enumerate(events, n) for entry in self.rows(k, event))
+
+    def _bulk(self, n: int, events: Sequence[Event]) -> tuple[Item, ...]:
+        times, durs = [event.t for event in events], [event.dur for event in events]
+        tokens = [event.tokens for event in events]
+        if max(times) > _SURE or max(durs) > _SURE or max(tokens) >= _INT64:
+            raise ValueError("a number beyond what a column holds as it is")
+        texts = [[getattr(event, name) for event in events] for name in ("node", "status", "error", "by", "key")]
+        "".join(map("".join, texts)).encode()
+        nodes, statuses, errors, bys, keys = ([text or None for text in column] for column in texts)
+        bodies = [(None, None) if event.body is None else _laid(event.body) for event in events]
+        size = len(events)
+        columns = (
+            [t / 1e6 for t in times],
+            [self._started + t for t in times] if self._started else [None] * size,
+            [self._run_id] * size,
+            [event.kind for event in events],
+            nodes,
+            [event.item if event.item >= 0 else None for event in events],
+            [event.generation for event in events],
+            [event.leg for event in events],
+            [event.attempt for event in events],
+            statuses,
+            [None if dur < 0 else dur / 1e6 for dur in durs],
+            [event.cost for event in events],
+            tokens,
+            errors,
+            bys,
+            [inline for inline, _ in bodies],
+            keys,
+            list(range(n, n + size)),
+            [None if payload is None else payload[0] for _, payload in bodies],
+        )
+        payloads = [("payload", payload) for _, payload in bodies if payload is not None]
+        return (*payloads, Bulk(columns))
 
     def _rows(self, n: int, event: Event) -> tuple[Entry, ...]:
         t, node, item, status, dur, tokens, error, by, key, body = (

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol
 
 from orchkit.errors import StoreError, StoreWriteError
-from orchkit.store.rows import Entry
+from orchkit.store.rows import Bulk, Item
 from orchkit.store.schema import EVENT_COLUMNS
 
 __all__ = ["Place", "Wake", "Writer", "first_line"]
@@ -30,7 +30,7 @@ Wake = Callable[[BaseException | None], None]
 class Place(Protocol):
     """Where a writer writes; all of it is called on the writer's thread."""
 
-    def commit(self, batch: Sequence[Entry]) -> None:
+    def commit(self, batch: Sequence[Item]) -> None:
         """Append rows, all or none; durable when it returns. What it raises ends the writer."""
 
     def idle(self) -> float | None:
@@ -59,7 +59,7 @@ class Writer:
         self.durable = 0
         self.refusal: StoreError | None = None
         self._place = place
-        self._queue: deque[tuple[int, Sequence[Entry]]] = deque()
+        self._queue: deque[tuple[int, Sequence[Item]]] = deque()
         self._bytes = 0
         self._wakes: list[tuple[int, Wake]] = []
         self._lock = threading.Lock()
@@ -72,7 +72,7 @@ class Writer:
 
     # From any thread
 
-    def push(self, entries: Sequence[Entry]) -> int:
+    def push(self, entries: Sequence[Item]) -> int:
         """Queue rows that become durable together; blocks while the queue is full.
 
         The writer never waits for whoever pushes, so the engine's thread may block here: what is told to it
@@ -200,12 +200,12 @@ class Writer:
         except BaseException as error:
             self._fail(error)
 
-    def _gather(self) -> list[Sequence[Entry]]:
+    def _gather(self) -> list[Sequence[Item]]:
         look: float | None = 1.0
         while not self._wait(look):
             look = self._place.idle()
         with self._lock:
-            batch: list[Sequence[Entry]] = []
+            batch: list[Sequence[Item]] = []
             size = 0
             while self._queue and len(batch) < _BATCH_ROWS and size < _BATCH_BYTES:
                 weight, entries = self._queue.popleft()
@@ -255,8 +255,10 @@ class Writer:
             _call(wake, _again(failure))
 
 
-def _weight(entry: Entry) -> int:
+def _weight(entry: Item) -> int:
     """Tell about how many bytes a row keeps in memory: a queue of big values is full sooner."""
+    if isinstance(entry, Bulk):
+        return 400 * len(entry.columns[0])
     table, row = entry
     if table == "event":
         body = row[_BODY]
