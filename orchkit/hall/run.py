@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.bridge import wait_async, wait_blocking
 from orchkit.errors import ApprovalUnknown
-from orchkit.hall.drawing import show_run
 from orchkit.runs.frames import event_frame
 from orchkit.runs.handle import Handle, receipt, shared_of
 
@@ -314,4 +313,6 @@ class Run:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         if self._handle.program is None:
             return {"text/plain": repr(self)}
+        from orchkit.hall.drawing import show_run  # only a notebook draws
+
         return show_run(self._handle.program.graph, self.log, f"run {self.id} · {self.status}")

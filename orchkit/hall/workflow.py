@@ -12,7 +12,6 @@ from orchkit.engine.program import Program
 from orchkit.errors import DefinitionError
 from orchkit.faults import Faults
 from orchkit.hall import arguments
-from orchkit.hall.drawing import show
 from orchkit.hall.options import checked_faults, node_from, restacked
 from orchkit.hall.registry import register
 from orchkit.hall.run import Run
@@ -449,12 +448,14 @@ class Workflow:
 
     def svg(self) -> str:
         """Draw the graph as SVG: offline, the same bytes each time."""
-        return str(show(self.checked())["image/svg+xml"])
+        return str(self._repr_mimebundle_()["image/svg+xml"])
 
     def __repr__(self) -> str:
         return f"Workflow({self.name!r}, {len(self._nodes)} nodes)"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        from orchkit.hall.drawing import show  # only a notebook draws
+
         return show(self.checked())
 
     # Running
