@@ -62,7 +62,7 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
     """
     ex = inst.execution
     key = effect_key(site.path, inst.item) if site.node.effect else ""
-    started = ex.emit(inst, Event(ex.t(), "started", site.path, inst.item, 1, leg, n, key=key))
+    started = ex.emit(inst, Event(ex.t(), "started", site.path, inst.item, inst.generation, leg, n, key=key))
     strike = _NO_STRIKE if site.faults is None else _strike(inst, site, leg, n, started)
     if inst.records:
         ex.skip_injected(inst)
@@ -107,7 +107,17 @@ def _strike(inst: Instance, site: Site, leg: int, n: int, started: Event) -> Str
     for fault, kind, severity in strike.records:
         ex.emit(
             inst,
-            Event(started.t, "injected", site.path, inst.item, 1, leg, n, status=kind, body=[fault, severity]),
+            Event(
+                started.t,
+                "injected",
+                site.path,
+                inst.item,
+                inst.generation,
+                leg,
+                n,
+                status=kind,
+                body=[fault, severity],
+            ),
         )
     return strike
 
@@ -277,8 +287,8 @@ def _record_cancelled(inst: Instance, site: Site, started: Event) -> None:
     t = ex.t()
     cost, tokens = _spent(inst)
     event = Event(
-        t, "cancelled", site.path, inst.item, 1, started.leg, started.attempt, "", t - started.t, cost, tokens,
-        key=started.key,
+        t, "cancelled", site.path, inst.item, inst.generation, started.leg, started.attempt, "", t - started.t, cost,
+        tokens, key=started.key,
     )  # fmt: skip
     ex.emit(inst, event)
 
@@ -289,8 +299,8 @@ def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) ->
     failure = outcome.failure
     if failure is None:
         event = Event(
-            t, "completed", site.path, inst.item, 1, leg, n, "ok", t - started.t, outcome.cost, outcome.tokens,
-            key=key, body=outcome.value,
+            t, "completed", site.path, inst.item, inst.generation, leg, n, "ok", t - started.t, outcome.cost,
+            outcome.tokens, key=key, body=outcome.value,
         )  # fmt: skip
     else:
         body = {
@@ -300,7 +310,7 @@ def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) ->
             "retry_after": failure.retry_after,
         }
         event = Event(
-            t, "failed", site.path, inst.item, 1, leg, n, outcome.status, t - started.t, outcome.cost, outcome.tokens,
-            str(failure), key=key, body=body,
+            t, "failed", site.path, inst.item, inst.generation, leg, n, outcome.status, t - started.t, outcome.cost,
+            outcome.tokens, str(failure), key=key, body=body,
         )  # fmt: skip
     ex.emit(inst, event)

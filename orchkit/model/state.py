@@ -8,8 +8,10 @@ when its log is read; a second path once counted every failure twice and only on
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from orchkit.errors import ReplayMismatch
 from orchkit.model.events import Event
@@ -39,22 +41,42 @@ IDLE, READY, OPEN, COMPLETED, DEGRADED, FAILED, SKIPPED = range(7)
 
 SETTLED: Final = {"completed": COMPLETED, "degraded": DEGRADED, "failed": FAILED, "skipped": SKIPPED}
 FALLBACK: Final = "/fallback:"
+_BEGUN: Final = frozenset({OPEN, COMPLETED, DEGRADED, FAILED, SKIPPED})
+_DONE: Final = frozenset({COMPLETED, DEGRADED, SKIPPED})
 WORDS: Final = ("idle", "ready", "running", "completed", "degraded", "failed", "skipped")
 
 
 class MapState:
-    """The counters of one map."""
+    """The counters of one map.
 
-    __slots__ = ("degraded", "done", "next", "running", "size", "skipped", "values")
+    Attributes
+    ----------
+    again : list of int
+        Items that were invalidated and start again, before `next`.
+    failed : set of int
+        Items that failed the run.
+    degraded, skipped : set of int
+        Items that delivered less than they should, and those among them that delivered nothing.
+    """
+
+    __slots__ = ("again", "degraded", "done", "failed", "next", "running", "size", "skipped", "values")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.next = 0
         self.running = 0
         self.done = 0
-        self.degraded = False
+        self.again: list[int] = []
+        self.degraded: set[int] = set()
+        self.failed: set[int] = set()
         self.skipped: set[int] = set()
         self.values: list[Any] = [None] * size
+
+    def grow(self, size: int) -> None:
+        """Make room for an item beyond the end: the list is another one by now."""
+        if size > self.size:
+            self.values += [None] * (size - self.size)
+            self.size = size
 
     def delivered(self) -> list[Any]:
         """Give the values of the items that were not skipped, in item order."""
@@ -100,28 +122,57 @@ class RunState:
         ``(node index, item)`` of the failure that stops the run.
     cancelling : bool
         Somebody asked the run to stop.
+    generations : dict
+        ``(node index, item)`` to the generation that is the present one; 1 where it says nothing. Item -1 is the node
+        itself and the highest that was given out; -2 stands for all items that are not named.
+    before : dict
+        Node index to ``(live, value)`` as its followers know it, of nodes that were invalidated and have not settled
+        again.
+    stale : dict
+        ``(node index, item)`` to why it must be invalidated before anything else happens.
+    errors : set of int
+        Nodes that were skipped because they failed.
+    effected : set of int
+        Nodes of which an effect has been completed: they are not repeated because of a new input.
+    fixed : set of int
+        Nodes whose result was set by somebody: they keep it.
+    repeats : set of int
+        Those of `effected` that somebody allowed to be repeated.
+    withheld : bool
+        Effects are skipped instead of started.
+    lenient : bool
+        The log that is being folded was written by another shape of the graph.
     """
 
     __slots__ = (
+        "before",
         "cancelling",
         "degraded",
+        "effected",
+        "errors",
         "failing",
+        "fixed",
+        "generations",
         "graph",
         "input",
         "last_t",
         "left",
+        "lenient",
         "live",
         "lost",
         "maps",
         "open",
         "picked",
         "ready",
+        "repeats",
         "result",
         "routes",
+        "stale",
         "standing",
         "status",
         "values",
         "waits",
+        "withheld",
     )
 
     def __init__(self, graph: Graph) -> None:
@@ -145,6 +196,37 @@ class RunState:
         self.failing: tuple[int, int] | None = None
         self.cancelling = False
         self.degraded = False
+        self.generations: dict[tuple[int, int], int] = {}
+        self.before: dict[int, tuple[bool, Any]] = {}
+        self.stale: dict[tuple[int, int], str] = {}
+        self.errors: set[int] = set()
+        self.effected: set[int] = set()
+        self.fixed: set[int] = set()
+        self.repeats: set[int] = set()
+        self.withheld = False
+        self.lenient = False
+
+    def generation(self, node: int, item: int = -1) -> int:
+        """Give the present generation of an instance; of a node itself it is the highest that was given out."""
+        if not self.generations:
+            return 1
+        found = self.generations.get((node, item))
+        return found or self.generations.get((node, -2), 1)
+
+    def unsure(self) -> set[int]:
+        """Give the nodes that must not start: something that they come after is about to settle once more.
+
+        A diamond would else run once with a half-old input.
+        """
+        return self.graph.descendants(self.before)
+
+    def keeps(self, node: int) -> bool:
+        """Say whether a node stays as it is though its input changed: its effect is done and would be done twice."""
+        if node in self.fixed:
+            return True
+        if node not in self.effected or node in self.repeats:
+            return False
+        return self.standing[node] != OPEN or self.graph.nodes[node].kind != "map"
 
     def value(self, name: str) -> Any:
         """Give the recorded value of a node, or of the workflow's input."""
@@ -177,7 +259,7 @@ def apply(state: RunState, event: Event) -> None:
     _APPLY[event.kind](state, event)
 
 
-def fold(graph: Graph, events: Iterable[Event]) -> RunState:
+def fold(graph: Graph, events: Iterable[Event], *, changed: bool = False) -> RunState:
     """Fold a log from its beginning.
 
     Parameters
@@ -185,6 +267,9 @@ def fold(graph: Graph, events: Iterable[Event]) -> RunState:
     graph : Graph
     events : iterable of Event
         A run's whole log, or any prefix of it.
+    changed : bool
+        Whether the log was written by another shape of the workflow, and a ``resumed`` that says so comes next. Up to
+        the last such event a log is always read leniently.
 
     Returns
     -------
@@ -195,8 +280,14 @@ def fold(graph: Graph, events: Iterable[Event]) -> RunState:
     ReplayMismatch
         If the log is of another workflow: a node that is not there, or one that could not have begun.
     """
+    log = events if isinstance(events, list) else list(events)
     state = RunState(graph)
-    for event in events:
+    if not log:
+        return state
+    begin = len(log) if changed else _last_change(log)
+    if begin:
+        _recall(state, log[:begin])
+    for event in log[begin:] if begin else log:
         try:
             apply(state, event)
         except Exception as error:
@@ -207,6 +298,28 @@ def fold(graph: Graph, events: Iterable[Event]) -> RunState:
                 node=event.node,
             ) from error
     return state
+
+
+def _last_change(log: Sequence[Event]) -> int:
+    """Give the position of the last ``resumed`` with another workflow: what is before was written by another shape."""
+    return next(
+        (i for i in range(len(log) - 1, 0, -1) if log[i].kind == "resumed" and "fingerprints" in (log[i].body or ())),
+        0,
+    )
+
+
+def _recall(state: RunState, log: Sequence[Event]) -> None:
+    """Fold what another shape of the graph has recorded: standings and values count, and whose turn it was does not.
+
+    What is recorded of nodes that are no longer there is passed over.
+    """
+    state.lenient = True
+    index = state.graph.index
+    for event in log:
+        if not event.node or event.node in index or event.node.partition(FALLBACK)[0] in index:
+            apply(state, event)
+    state.lenient = False
+    _recount(state)
 
 
 def node_of(graph: Graph, path: str) -> int:
@@ -231,16 +344,33 @@ def _opened(state: RunState, event: Event) -> Open:
     if instance is None:
         instance = state.open[key] = Open()
         if event.item < 0:
-            state.ready.remove(node)
+            _leave(state, node)
             state.standing[node] = OPEN
         else:
-            progress = _begun(state, node)
-            progress.next = event.item + 1
-            progress.running += 1
-            if progress.next == progress.size:
-                state.ready.remove(node)
+            _item_begun(state, node, event.item)
     instance.events.append(event)
     return instance
+
+
+def _leave(state: RunState, node: int) -> None:
+    try:
+        state.ready.remove(node)
+    except ValueError:
+        if not state.lenient:
+            raise
+
+
+def _item_begun(state: RunState, node: int, item: int) -> None:
+    progress = _begun(state, node)
+    if state.lenient:
+        progress.grow(item + 1)
+    if item in progress.again:
+        progress.again.remove(item)
+    else:
+        progress.next = item + 1
+    progress.running += 1
+    if progress.next == progress.size and not progress.again:
+        _leave(state, node)
 
 
 def map_state(state: RunState, node: int) -> MapState:
@@ -248,8 +378,9 @@ def map_state(state: RunState, node: int) -> MapState:
     progress = state.maps.get(node)
     if progress is None:
         over = state.graph.nodes[node].over
-        assert over is not None
-        value = state.value(over)
+        if over is None and not state.lenient:
+            raise ValueError(f"{state.graph.nodes[node].name!r} is no map")
+        value = None if over is None else state.value(over)
         progress = MapState(len(value) if isinstance(value, list) else 0)
     return progress
 
@@ -268,6 +399,10 @@ def _note(state: RunState, event: Event) -> None:
 
 def _delivered(state: RunState, event: Event) -> None:
     _opened(state, event).value = event.body
+    if event.key:
+        state.effected.add(node_of(state.graph, event.node))
+    elif event.status == "set":
+        state.fixed.add(state.graph.index[event.node])
 
 
 def _degraded(state: RunState, event: Event) -> None:
@@ -284,14 +419,18 @@ def _settled(state: RunState, event: Event) -> None:
     if event.status == "failed":
         if event.item < 0:
             if instance is None:
-                state.ready.remove(node)
+                _leave(state, node)
             state.standing[node] = FAILED
             state.left -= 1
+        else:
+            state.maps[node].failed.add(event.item)
         state.failing = (node, event.item)
     elif event.item >= 0:
         _item_done(state, node, event, value)
-    elif state.graph.nodes[node].kind == "map":
+    elif state.graph.nodes[node].kind == "map" and (instance is None or not state.lenient):
         _map_done(state, node, event)
+    elif instance is None and node in state.maps:
+        _node_done(state, node, SETTLED[event.status], state.maps.pop(node).delivered())  # it was a map once
     else:
         _node_done(state, node, SETTLED[event.status], value)
 
@@ -301,39 +440,47 @@ def _item_done(state: RunState, node: int, event: Event, value: Any) -> None:
     progress.running -= 1
     progress.done += 1
     progress.values[event.item] = value
-    progress.degraded = progress.degraded or event.status == "degraded"
+    if event.status == "degraded":
+        progress.degraded.add(event.item)
     if progress.done == progress.size:
         insort(state.ready, node)
 
 
 def _map_done(state: RunState, node: int, event: Event) -> None:
     progress = _begun(state, node)
-    state.ready.remove(node)
+    _leave(state, node)
     _node_done(state, node, SETTLED[event.status], progress.delivered())
 
 
 def _skipped(state: RunState, event: Event) -> None:
     node = state.graph.index[event.node]
     if state.open.pop((node, event.item), None) is None and event.item < 0:
-        state.ready.remove(node)
+        _leave(state, node)
     if event.status == "error":
         state.degraded = True
     if event.item >= 0:
-        state.maps[node].degraded = True
+        state.maps[node].degraded.add(event.item)
         state.maps[node].skipped.add(event.item)
         _item_done(state, node, event, None)
     else:
+        if event.status == "error":
+            state.errors.add(node)
         _node_done(state, node, SKIPPED, None)
 
 
 def _node_done(state: RunState, node: int, standing: int, value: Any) -> None:
     state.standing[node] = standing
     state.left -= 1
-    live = standing != SKIPPED
-    if live:
+    if standing != SKIPPED:
         state.values[node] = value
     if standing == DEGRADED:
         state.degraded = True
+    _tell_followers(state, node, standing != SKIPPED, value)
+    if state.before and node in state.before:
+        _compare(state, node)
+
+
+def _tell_followers(state: RunState, node: int, live: bool, value: Any) -> None:
     for dep in state.graph.followers[node]:
         target = dep.target
         state.waits[target] -= 1
@@ -348,6 +495,165 @@ def _node_done(state: RunState, node: int, standing: int, value: Any) -> None:
         if live and state.graph.nodes[target].name in picks:
             state.picked[target] = True
         state._touch(target)
+
+
+# Generations
+
+
+def _invalidated(state: RunState, event: Event) -> None:
+    node = state.graph.index[event.node]
+    if event.item < 0:
+        _node_again(state, node, event.generation)
+    else:
+        _item_again(state, node, event.item, event.generation)
+    _recount(state)
+
+
+def _node_again(state: RunState, node: int, generation: int) -> None:
+    for items in (state.generations, state.stale, state.open):
+        for key in [key for key in items if key[0] == node]:
+            del items[key]
+    state.generations[node, -1] = state.generations[node, -2] = generation
+    state.maps.pop(node, None)
+    _unsettle(state, node, IDLE)
+    if state.failing is not None and state.failing[0] == node:
+        state.failing = None
+
+
+def _item_again(state: RunState, node: int, item: int, generation: int) -> None:
+    state.generations[node, item] = state.generations[node, -1] = generation
+    state.stale.pop((node, item), None)
+    if state.failing == (node, item):
+        state.failing = None
+    progress = _begun(state, node)
+    if state.open.pop((node, item), None) is None and item not in progress.failed and item not in progress.again:
+        progress.done -= 1
+    progress.values[item] = None
+    for items in (progress.skipped, progress.degraded, progress.failed):
+        items.discard(item)
+    if item not in progress.again:
+        insort(progress.again, item)
+    _unsettle(state, node, OPEN)
+
+
+def _unsettle(state: RunState, node: int, standing: int) -> None:
+    if state.standing[node] in _DONE:
+        # What its followers have seen; of a node that has settled and failed since, still that.
+        state.before.setdefault(node, (state.standing[node] != SKIPPED, state.values[node]))
+    state.standing[node] = standing
+    state.values[node] = None
+    state.errors.discard(node)
+    state.fixed.discard(node)
+
+
+def _recount(state: RunState) -> None:
+    """Work out the counters from the standings; the hot path keeps them one event at a time."""
+    graph = state.graph
+    state.waits, state.routes = list(graph.waits), list(graph.routes)
+    state.live = [int(with_input) for with_input in graph.with_input]
+    state.picked, state.lost = [False] * len(graph.nodes), [False] * len(graph.nodes)
+    state.ready.clear()
+    state.left = sum(standing not in SETTLED.values() for standing in state.standing)
+    for node, standing in enumerate(state.standing):
+        if standing == READY:
+            state.standing[node] = IDLE
+    for node, standing in enumerate(list(state.standing)):
+        if standing in _DONE:
+            _tell_followers(state, node, standing != SKIPPED, state.values[node])
+    for node, progress in state.maps.items():
+        progress.running = sum(key[0] == node and key[1] >= 0 for key in state.open)
+        to_start = progress.again or progress.next < progress.size
+        if state.standing[node] == OPEN and (to_start or progress.done == progress.size):
+            insort(state.ready, node)
+    for node in range(len(graph.nodes)):
+        state._touch(node)
+    state.degraded = (
+        DEGRADED in state.standing or bool(state.errors) or any(progress.skipped for progress in state.maps.values())
+    )
+
+
+def _compare(state: RunState, node: int) -> None:
+    """Mark what has used an invalidated node's result, where the new one differs; else all stays as it is."""
+    if state.lenient:
+        _recount(state)
+    live, value = state.before.pop(node)
+    if live != (state.standing[node] != SKIPPED) or not _equal(value, state.values[node]):
+        for dep in state.graph.followers[node]:
+            if dep.data and _has_begun(state, dep.target):
+                state.stale.setdefault((dep.target, -1), "stale")
+    for target in state.graph.targets[node]:
+        if _is_misplaced(state, target):
+            state.stale.setdefault((target, -1), "stale")
+
+
+def _equal(one: Any, other: Any) -> bool:
+    # As JSON: for Python True, 1 and 1.0 are equal.
+    return msgspec.msgpack.encode(one) == msgspec.msgpack.encode(other)
+
+
+def _has_begun(state: RunState, node: int) -> bool:
+    """Say whether a node has used its inputs, and would now do otherwise."""
+    standing = state.standing[node]
+    if standing not in _BEGUN or standing == FAILED or state.keeps(node):
+        return False
+    return standing != SKIPPED or node in state.errors or not state.doomed(node)
+
+
+def _is_misplaced(state: RunState, node: int) -> bool:
+    """Say whether a node runs or ran that is not to run, or was skipped and is to run."""
+    standing = state.standing[node]
+    if standing not in _BEGUN or standing == FAILED or node in state.errors or state.keeps(node):
+        return False
+    if standing == SKIPPED:
+        return not state.doomed(node)
+    return bool(state.graph.routes[node]) and not state.picked[node]
+
+
+def _resumed(state: RunState, event: Event) -> None:
+    """Open a run again that has ended badly, or goes on with another workflow; else it is only a mark."""
+    news = event.body or {}
+    if "repeat" in news:
+        state.repeats.update(state.graph.index[name] for name in news["repeat"] if name in state.graph.index)
+    if state.status not in ("failed", "cancelled") and "fingerprints" not in news:
+        return
+    _reopen(state)
+    state.withheld = state.withheld or bool(news.get("withhold"))
+    for name in news.get("rerun", ()):
+        node = state.graph.index.get(name)
+        if node is not None and state.standing[node] in _BEGUN:
+            state.stale[node, -1] = "changed"
+    if not state.lenient:
+        _mark_below(state)
+
+
+def _reopen(state: RunState) -> None:
+    failed = state.failing is None and state.status == "failed"
+    if state.failing is not None:
+        state.stale[state.failing] = "failed"
+    elif failed:
+        # What was skipped because it failed left no sink.
+        state.stale.update(dict.fromkeys(((node, -1) for node in sorted(state.errors)), "failed"))
+        for node, progress in sorted(state.maps.items()):
+            state.stale.update(dict.fromkeys(((node, item) for item in sorted(progress.skipped)), "failed"))
+    for key, opened in state.open.items():
+        if opened.events[-1].kind == "cancelled":
+            state.stale[key] = "cancelled"
+    state.status, state.result = "running", None
+    state.failing, state.cancelling = None, False
+
+
+def _mark_below(state: RunState) -> None:
+    # Where all that a node comes after is settled it is certain whether it stands where it should; the rest is seen
+    # when that settles.
+    for node in range(len(state.graph.nodes)):
+        known = not state.waits[node] and not state.routes[node] and (node, -1) not in state.stale
+        if known and _is_misplaced(state, node):
+            state.stale[node, -1] = "stale"
+    # What is open below would go on with an input that is about to change, and start again then.
+    below = state.graph.descendants({node for node, _ in state.stale} | state.before.keys())
+    for node, _ in list(state.open):
+        if node in below and not state.keeps(node):
+            state.stale.setdefault((node, -1), "stale")
 
 
 def _cancelled(state: RunState, event: Event) -> None:
@@ -381,7 +687,8 @@ _APPLY: Final[dict[str, Callable[[RunState, Event], None]]] = {
     "cancelled": _cancelled,
     "settled": _settled,
     "skipped": _skipped,
-    "resumed": _mark,
+    "invalidated": _invalidated,
+    "resumed": _resumed,
     "suspended": _mark,
     "run_ended": _run_ended,
 }
