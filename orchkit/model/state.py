@@ -115,7 +115,7 @@ class RunState:
     standing : list of int
         Per node, one of the constants of this module.
     values : list
-        Per node, its recorded value once settled live.
+        Per node, its recorded value once settled live; of one that was invalidated the old one until it settles again.
     open : dict
         ``(node index, item)`` to `Open`.
     failing : tuple or None
@@ -128,6 +128,8 @@ class RunState:
     before : dict
         Node index to ``(live, value)`` as its followers know it, of nodes that were invalidated and have not settled
         again.
+    replaced : dict
+        The same of those that have settled again, as long as something that has used the old value is `stale`.
     stale : dict
         ``(node index, item)`` to why it must be invalidated before anything else happens.
     errors : set of int
@@ -165,6 +167,7 @@ class RunState:
         "picked",
         "ready",
         "repeats",
+        "replaced",
         "result",
         "routes",
         "stale",
@@ -198,6 +201,7 @@ class RunState:
         self.degraded = False
         self.generations: dict[tuple[int, int], int] = {}
         self.before: dict[int, tuple[bool, Any]] = {}
+        self.replaced: dict[int, tuple[bool, Any]] = {}
         self.stale: dict[tuple[int, int], str] = {}
         self.errors: set[int] = set()
         self.effected: set[int] = set()
@@ -230,11 +234,18 @@ class RunState:
 
     def value(self, name: str) -> Any:
         """Give the recorded value of a node, or of the workflow's input."""
-        return self.input if name == "input" else self.values[self.graph.index[name]]
+        if name == "input":
+            return self.input
+        node = self.graph.index[name]
+        return self.replaced[node][1] if node in self.replaced else self.values[node]
 
     def is_live(self, name: str) -> bool:
         """Say whether a source has delivered."""
-        return name == "input" or self.standing[self.graph.index[name]] in (COMPLETED, DEGRADED)
+        if name == "input":
+            return True
+        node = self.graph.index[name]
+        seen = self.replaced.get(node) or self.before.get(node)
+        return self.standing[node] in (COMPLETED, DEGRADED) if seen is None else seen[0]
 
     def doomed(self, node: int) -> bool:
         """Say whether a node is skipped: an input it needs is lost, all are, or every route went elsewhere."""
@@ -424,6 +435,7 @@ def _settled(state: RunState, event: Event) -> None:
             state.left -= 1
         else:
             state.maps[node].failed.add(event.item)
+            state.maps[node].running -= 1
         state.failing = (node, event.item)
     elif event.item >= 0:
         _item_done(state, node, event, value)
@@ -471,7 +483,7 @@ def _skipped(state: RunState, event: Event) -> None:
 def _node_done(state: RunState, node: int, standing: int, value: Any) -> None:
     state.standing[node] = standing
     state.left -= 1
-    if standing != SKIPPED:
+    if standing != SKIPPED or state.before:
         state.values[node] = value
     if standing == DEGRADED:
         state.degraded = True
@@ -506,6 +518,8 @@ def _invalidated(state: RunState, event: Event) -> None:
         _node_again(state, node, event.generation)
     else:
         _item_again(state, node, event.item, event.generation)
+    if not state.stale:
+        state.replaced.clear()
     _recount(state)
 
 
@@ -540,8 +554,7 @@ def _unsettle(state: RunState, node: int, standing: int) -> None:
     if state.standing[node] in _DONE:
         # What its followers have seen; of a node that has settled and failed since, still that.
         state.before.setdefault(node, (state.standing[node] != SKIPPED, state.values[node]))
-    state.standing[node] = standing
-    state.values[node] = None
+    state.standing[node] = standing  # its value stays for those who are at work with it, until there is another
     state.errors.discard(node)
     state.fixed.discard(node)
 
@@ -584,6 +597,8 @@ def _compare(state: RunState, node: int) -> None:
     for target in state.graph.targets[node]:
         if _is_misplaced(state, target):
             state.stale.setdefault((target, -1), "stale")
+    if state.stale:
+        state.replaced[node] = live, value
 
 
 def _equal(one: Any, other: Any) -> bool:
