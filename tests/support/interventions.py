@@ -60,7 +60,8 @@ def _mindful(kind: str, targets: tuple[str, ...], value: Any, salt: int) -> Call
             return [targets[0], targets[-1], list(targets)][seen % 3]
         if isinstance(value, list):
             return [*value, *(f"x{seen % 5}" for _ in range(seen % 3))][: 4 if salt else None]
-        return f"{value}-{seen % 4}"
+        # Some say the same to many inputs, so that a new one does not always change what follows.
+        return f"{value}-{seen % (2 if number(value) % 3 == 0 else 99)}"
 
     return decide
 
@@ -81,14 +82,20 @@ class Story:
         self.graph = self.wf.checked()
         self.legs: list[tuple[Program, int, list[Event]]] = []
         self.log: list[Event] = []
+        self.error: float | None = None
         self.programs: list[Program] = []
 
-    def program(self, *, salted: int = 0, error: float | None = None, faults: ok.Faults | None = None) -> Program:
-        """Make a program in which so many nodes have another value."""
-        names = self.rng.sample([node.name for node in self.graph.nodes], min(salted, len(self.graph.nodes)))
-        salts = {name: self.rng.randint(1, 99) for name in names}
+    def program(
+        self, *, salted: Sequence[str] = (), error: float | None = None, faults: ok.Faults | None = None
+    ) -> Program:
+        """Make a program in which these nodes have another value."""
+        salts = {name: self.rng.randint(1, 99) for name in salted}
         self.programs.append(prepare(self.graph, mindful(self.graph, self.plain, salts, error=error), faults))
         return self.programs[-1]
+
+    def some(self, most: int) -> list[str]:
+        """Give the names of a few nodes."""
+        return self.rng.sample([node.name for node in self.graph.nodes], self.rng.randint(1, most))
 
     def drive(self, program: Program, events: Sequence[Event]) -> Drive:
         """Make an execution that compares its state with the fold of its log after every event."""
@@ -106,7 +113,7 @@ class Story:
 
     def begin(self, until: int | None = None) -> None:
         """Run from the start, to the end or up to an instant."""
-        program = self.program(faults=self.faults)
+        program = self.program(faults=self.faults, error=self.error)
         drive = self.drive(program, ()).start("x")
         if until is None:
             drive.run()
