@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ApprovalError,
         ApprovalUnknown,
         AttemptTimeout,
+        ChangedEffect,
         CodecError,
         DefinitionChanged,
         DefinitionError,
@@ -76,7 +77,7 @@ _ERRORS = (
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
     "RunCrashed", "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid",
     "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown",
-    "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
+    "ReplayError", "ReplayMismatch", "DefinitionChanged", "ChangedEffect", "CodecError",
 )  # fmt: skip
 _ROOMS |= dict.fromkeys(_ERRORS, "errors")
 
@@ -97,7 +98,7 @@ __all__ = [
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
     "RunCrashed", "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid",
     "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown",
-    "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
+    "ReplayError", "ReplayMismatch", "DefinitionChanged", "ChangedEffect", "CodecError",
 ]  # fmt: skip
 
 

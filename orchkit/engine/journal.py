@@ -22,3 +22,6 @@ class MemoryJournal:
     def when_durable(self, wake: Callable[[BaseException | None], None]) -> None:
         """Wake at once."""
         wake(None)
+
+    def release(self) -> None:
+        """Nothing to let go."""

@@ -251,8 +251,8 @@ class Run:
     def cancel(self, *, by: str = "", why: str = "") -> None:
         """End the run: bodies are cancelled and recorded so, and what is recorded stays.
 
-        Blocks until that is durable, which takes milliseconds. It cannot be resumed. A run that has ended stays as
-        it is.
+        Blocks until that is durable, which takes milliseconds. ``store.resume`` goes on with it, unless it has
+        ``durability="memory"``. A run that has ended stays as it is.
 
         Parameters
         ----------

@@ -177,6 +177,9 @@ class Journal(Protocol):
     def when_durable(self, wake: Callable[[BaseException | None], None]) -> None:
         """Call `wake` once all that was appended so far is durable, from any thread; with an error if it failed."""
 
+    def release(self) -> None:
+        """Let the run go; called once, from any thread, when this process stops executing it, for whatever reason."""
+
 
 class RunStore(Protocol):
     """Where runs are kept; the memory store and the DuckDB store pass one suite of tests."""
@@ -184,8 +187,11 @@ class RunStore(Protocol):
     def admit(self, head: Head) -> Journal:
         """Take a new run; its first event makes the admission durable."""
 
-    def journal(self, head: Head) -> Journal:
-        """Give a journal that continues a run's log."""
+    def take(self, run_id: str) -> tuple[Head, list[Event], Journal]:
+        """Claim a run for this process, and give its admission, its log, and a journal that continues it.
+
+        Raises `RunUnknown`, and `RunHeld` when somebody is executing it.
+        """
 
     def head(self, run_id: str) -> Head:
         """Give a run's admission; raises `RunUnknown`."""

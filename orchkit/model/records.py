@@ -25,6 +25,8 @@ class Head(msgspec.Struct, frozen=True):
         "strict", "group" or "memory".
     fingerprints : dict of str to str
         Of each node as it was when the run began; a resume compares.
+    parent : str
+        Id of the run that it was forked from; "" for one of its own.
     """
 
     run_id: str
@@ -34,3 +36,4 @@ class Head(msgspec.Struct, frozen=True):
     started: int = 0
     durability: str = "group"
     fingerprints: dict[str, str] = {}
+    parent: str = ""

@@ -11,8 +11,9 @@ from orchkit.engine.program import Program
 from orchkit.errors import RunCancelled, RunError
 from orchkit.model.codec import codec_for
 from orchkit.model.events import Event, canonical_digest, exact_digest
+from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
-from orchkit.model.state import RunState, fold, node_of, result_of
+from orchkit.model.state import RunState, fold, result_of
 
 __all__ = ["Handle", "PastRun", "failed_end", "failing_key", "last_try", "receipt", "run_error", "typed_result"]
 
@@ -22,6 +23,7 @@ class Handle(Protocol):
 
     head: Head
     program: Program | None
+    store: RunStore | None
 
     def log(self) -> list[Event]:
         """Give its events so far."""
@@ -59,6 +61,8 @@ class PastRun:
         With it, results have their types again.
     error : RunError, optional
         What ended it, when its log cannot tell.
+    store : RunStore, optional
+        Where it is kept.
     """
 
     def __init__(
@@ -67,8 +71,10 @@ class PastRun:
         events: Sequence[Event],
         program: Program | None = None,
         error: BaseException | None = None,
+        store: RunStore | None = None,
     ) -> None:
         self.head = head
+        self.store = store
         self.program = program
         self._events = list(events)
         self._error = error
@@ -109,7 +115,7 @@ class PastRun:
                 f"store.resume({self.head.run_id!r}, workflow)",
                 run_id=self.head.run_id,
             )
-        return run_error(self.head.run_id, self._events)
+        return run_error(self.head, self._events)
 
     def settled(self) -> Future[None]:
         """Give a future that is already done."""
@@ -125,8 +131,10 @@ class PastRun:
         for event in self._events:
             if event.kind == "asked":
                 open_[event.node, event.item] = event
-            elif event.kind in ("answered", "expired"):
+            elif event.kind in ("answered", "expired") or (event.kind == "invalidated" and event.item >= 0):
                 open_.pop((event.node, event.item), None)
+            elif event.kind == "invalidated":
+                open_ = {key: asked for key, asked in open_.items() if key[0] != event.node}
         return list(open_.values())
 
     def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
@@ -148,9 +156,8 @@ class PastRun:
 
     def _idle(self, node: str = "") -> RunError:
         run_id, status = self.head.run_id, self.status()
-        todo = (
-            f"resume it first: store.resume({run_id!r}, workflow)" if self._open() else "it has ended and asks nothing"
-        )
+        again = self._open() or status in ("failed", "cancelled")
+        todo = f"resume it first: store.resume({run_id!r}, workflow)" if again else "it has ended and asks nothing"
         return RunError(f"run {run_id!r} is {status}; {todo}", run_id=run_id, node=node)
 
 
@@ -182,11 +189,12 @@ def _typed(program: Program, state: RunState, node: int) -> Any:
     return codec.load(value)
 
 
-def run_error(run_id: str, events: Sequence[Event]) -> RunError:
+def run_error(head: Head, events: Sequence[Event]) -> RunError:
     """Say in one plain error how a run ended, from its log."""
+    run_id = head.run_id
     last = events[-1]
     if last.status == "cancelled":
-        return _cancelled(run_id, events)
+        return _cancelled(head, events)
     end = failed_end(events)
     if end is None:
         return RunError(
@@ -207,29 +215,39 @@ def run_error(run_id: str, events: Sequence[Event]) -> RunError:
     )
 
 
-def _cancelled(run_id: str, events: Sequence[Event]) -> RunCancelled:
+def _cancelled(head: Head, events: Sequence[Event]) -> RunCancelled:
     wish = next((event for event in reversed(events) if event.kind == "cancelled" and not event.node), None)
     who = f" by {wish.by}" if wish is not None and wish.by else ""
     why = f": {wish.body}" if wish is not None and wish.body else ""
+    kept = head.durability != "memory"
+    todo = f"go on with store.resume({head.run_id!r}, workflow)" if kept else "for a result start it again"
     return RunCancelled(
-        f"run {run_id!r} was cancelled{who}{why}; what it recorded is kept in run.events; for a result start it again",
-        run_id=run_id,
+        f"run {head.run_id!r} was cancelled{who}{why}; what it recorded is kept in run.events; {todo}",
+        run_id=head.run_id,
     )
 
 
 def failed_end(events: Sequence[Event]) -> Event | None:
-    """Give the end of what failed a run.
+    """Give the end of what failed a run, in its present generation.
 
     It is that of the node that failed it, not of what it had got over before; or else the first skip, which led to
     the others.
     """
-    ends = [event for event in events if event.kind in ("settled", "skipped") and event.error]
-    return next((event for event in ends if event.kind == "settled"), ends[0] if ends else None)
+    ends: dict[tuple[str, int], Event] = {}
+    for event in events:
+        if event.kind in ("settled", "skipped"):
+            if event.error:
+                ends[event.node, event.item] = event
+        elif event.kind == "invalidated":
+            gone = [key for key in ends if key[0] == event.node and event.item in (-1, key[1])]
+            for key in gone:
+                del ends[key]
+    return next((end for end in ends.values() if end.kind == "settled"), next(iter(ends.values()), None))
 
 
 def last_try(events: Sequence[Event], end: Event) -> Event | None:
     """Give the last failed attempt of the instance that ended so, those of its fallbacks included."""
-    failed = (event for event in reversed(events) if event.kind == "failed")
+    failed = (event for event in reversed(events) if event.kind == "failed" and event.generation == end.generation)
     return next((event for event in failed if _owns(end, event)), None)
 
 
@@ -239,7 +257,7 @@ def _owns(end: Event, event: Event) -> bool:
 
 def failing_key(program: Program, events: Sequence[Event]) -> tuple[int, int] | None:
     """Give (node index, item) of the failure that ended a run."""
-    for event in events:
-        if event.kind == "settled" and event.status == "failed":
-            return node_of(program.graph, event.node), event.item
-    return None
+    end = failed_end(events)
+    if end is None or end.kind != "settled" or end.node not in program.graph.index:
+        return None
+    return program.graph.index[end.node], end.item

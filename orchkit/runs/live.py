@@ -5,19 +5,24 @@ from __future__ import annotations
 import difflib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from itertools import count
 from typing import Any
 
+from orchkit.clock.bare import BareHost
 from orchkit.clock.dice import base_of
 from orchkit.clock.ids import fresh_run_id
+from orchkit.clock.kernel import Kernel
 from orchkit.clock.live import EngineThread, engine_thread
 from orchkit.engine.approval import Answer
 from orchkit.engine.execution import Execution
+from orchkit.engine.journal import MemoryJournal
 from orchkit.engine.program import Program
+from orchkit.engine.redrive import redrive
 from orchkit.errors import (
     AnswerInvalid,
     AnswerLate,
@@ -33,7 +38,8 @@ from orchkit.model.codec import codec_for, plain
 from orchkit.model.events import Event
 from orchkit.model.protocols import Journal, RunStore
 from orchkit.model.records import Head
-from orchkit.runs.fingerprint import check_unchanged, fingerprints
+from orchkit.runs.changes import GoingOn, go_on_from
+from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.handle import failing_key, run_error, typed_result
 
 __all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start", "suspend_runs_of"]
@@ -59,10 +65,18 @@ class LiveRun:
     """
 
     def __init__(
-        self, head: Head, program: Program, store: RunStore, journal: Journal, deps: object, events: list[Event]
+        self,
+        head: Head,
+        program: Program,
+        store: RunStore,
+        journal: Journal,
+        deps: object,
+        events: list[Event],
+        *,
+        changed: bool = False,
     ) -> None:
         self.head = head
-        self.store = store
+        self.store: RunStore | None = store
         self.program: Program | None = program
         self._program = program
         self._engine: EngineThread = engine_thread()
@@ -70,6 +84,7 @@ class LiveRun:
         self._settled: list[Future[None]] = []
         self._watchers: list[Callable[[Event], None]] = []
         self._lock = threading.Lock()
+        self._released = False
         host = self._engine.host
         self._execution = Execution(
             program,
@@ -80,6 +95,7 @@ class LiveRun:
             base=head.started,
             dice_base=base_of(0, head.run_id),
             events=events,
+            changed=changed,
             number=next(_NUMBERS),
             strict=head.durability == "strict",
             deps=deps,
@@ -111,13 +127,13 @@ class LiveRun:
         else:
             _tell(admitted, error)
 
-    def go_on(self, admitted: Future[None]) -> None:
-        """Record that it is resumed, rebuild what was open, and go."""
+    def go_on(self, news: dict[str, Any], admitted: Future[None]) -> None:
+        """Record that it is resumed, and what is new; rebuild what was open, and go."""
         execution = self._execution
         self._engine.host.stamp()
         execution.rebase()
         try:
-            execution.record(Event(execution.t(), "resumed"))
+            execution.record(Event(execution.t(), "resumed", body=news or None))
             execution.redrive()
         except BaseException as error:
             execution.abort(error)
@@ -159,6 +175,7 @@ class LiveRun:
 
     def _finish(self, error: BaseException | None) -> None:
         _LIVE.pop(self.head.run_id, None)
+        self.release()  # before anybody is told: who hears of a failure may resume it at once
         with self._lock:
             if self._outcome.done():
                 return
@@ -172,11 +189,20 @@ class LiveRun:
                 self._outcome.set_exception(error if isinstance(error, RunError) else _stopped(self.head.run_id, error))
         self._tell_settled()
 
+    def release(self) -> None:
+        """Let the run go, once, as soon as its last record is durable or known not to become so."""
+        with self._lock:
+            if self._released:
+                return
+            self._released = True
+        journal = self._execution.journal
+        journal.when_durable(lambda error: journal.release())
+
     def _failure(self) -> BaseException | None:
         execution = self._execution
         if execution.state.status in ("completed", "degraded"):
             return None
-        error = run_error(self.head.run_id, execution.events)
+        error = run_error(self.head, execution.events)
         key = failing_key(self._program, execution.events)
         error.__cause__ = execution.causes.get(key) if key is not None else None
         return error
@@ -398,27 +424,47 @@ def start(program: Program, value: Any, *, store: RunStore, durability: str, dep
         durability=durability,
         fingerprints=fingerprints(program.graph),
     )
-    run = LiveRun(head, program, store, store.admit(head), deps, [])
+    journal = store.admit(head)
+    with _released_if_refused(journal):
+        run = LiveRun(head, program, store, journal, deps, [])
     _launch(run, lambda admitted: run.begin(value, admitted))
     return run
 
 
-def resume(program: Program, run_id: str, *, store: RunStore, deps: object, on_change: str) -> LiveRun | None:
+@contextmanager
+def _released_if_refused(journal: Journal) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        journal.release()
+        raise
+
+
+def resume(
+    program: Program, run_id: str, *, store: RunStore, deps: object, on_change: Any, tell: Callable[[str], None] = print
+) -> LiveRun | None:
     """Go on with a run from its log; returns when that is durable, or None when the run is already done.
+
+    Parameters
+    ----------
+    on_change : str or dict
+        As in ``store.resume``.
+    tell : callable
+        Gets the one line that says what runs again, if anything does because of a change, before it does.
 
     Raises
     ------
     RunUnknown
         If the store has no such run.
     RunHeld
-        If this process is executing it.
+        If somebody is executing it.
     DefinitionChanged
-        If the workflow is not the recorded one and `on_change` is "error".
+        If the workflow is not the recorded one and `on_change` says "error".
+    ChangedEffect
+        If an effect that is done would be done again.
     ReplayMismatch
         If the workflow wants something else than the log holds.
     """
-    if on_change not in ("error", "keep"):
-        raise DefinitionError(f"on_change={on_change!r}: use 'error' or 'keep'")
     mine = object()
     try:
         # Held before the log is read: of two that resume at once the slower would go on from an old log.
@@ -427,28 +473,49 @@ def resume(program: Program, run_id: str, *, store: RunStore, deps: object, on_c
                 f"run {run_id!r} is being executed by this process; watch it by store.run({run_id!r})",
                 run_id=run_id,
             )
-        return _resume(program, run_id, store, deps, on_change)
+        return _resume(program, run_id, store, deps, on_change, tell)
     finally:
         if _HELD.get(run_id) is mine:
             del _HELD[run_id]
 
 
-def _resume(program: Program, run_id: str, store: RunStore, deps: object, on_change: str) -> LiveRun | None:
-    head, events = store.head(run_id), store.events(run_id)
-    if head.workflow != program.graph.name:
-        raise DefinitionError(f"run {run_id!r} is of workflow {head.workflow!r}, not {program.graph.name!r}")
-    if not events:
-        raise RunUnknown(
-            f"run {run_id!r} was cut off before its start was durable: nothing of it has happened, start it anew",
-            run_id=run_id,
-        )
-    if events[-1].kind == "run_ended":
-        return None
-    if on_change == "error":
-        check_unchanged(head.fingerprints, program.graph)
-    run = LiveRun(head, program, store, store.journal(head), deps, events)
-    _launch(run, run.go_on)
+def _resume(
+    program: Program, run_id: str, store: RunStore, deps: object, on_change: Any, tell: Callable[[str], None]
+) -> LiveRun | None:
+    head, events, journal = store.take(run_id)
+    with _released_if_refused(journal):
+        if head.workflow != program.graph.name:
+            raise DefinitionError(f"run {run_id!r} is of workflow {head.workflow!r}, not {program.graph.name!r}")
+        if not events:
+            raise RunUnknown(
+                f"run {run_id!r} was cut off before its start was durable: nothing of it has happened, start it anew",
+                run_id=run_id,
+            )
+        if events[-1].kind == "run_ended" and events[-1].status in ("completed", "degraded"):
+            journal.release()
+            return None
+        going = go_on_from(head, events, program.graph, on_change)
+        if going.changed:
+            _rehearse(program, head, events, going)
+        run = LiveRun(head, program, store, journal, deps, events, changed=going.lenient)
+    if going.line:
+        tell(going.line)
+    _launch(run, partial(run.go_on, going.news))
     return run
+
+
+def _rehearse(program: Program, head: Head, events: list[Event], going: GoingOn) -> None:
+    """Feed the log back without recording: what does not fit is refused, and the log does not say that it did."""
+    kernel = Kernel(head.started)
+    execution = Execution(
+        program, kernel, BareHost(kernel), MemoryJournal(), run_id=head.run_id, base=head.started,
+        dice_base=base_of(0, head.run_id), events=events, changed=going.lenient,
+    )  # fmt: skip
+    execution.record(Event(execution.t(), "resumed", body=going.news))
+    try:
+        redrive(execution)
+    finally:
+        execution.abort(RunSuspended(f"run {head.run_id!r} was only rehearsed", run_id=head.run_id))
 
 
 def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
@@ -469,6 +536,7 @@ def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
         raise
     except BaseException:
         _LIVE.pop(run.head.run_id, None)
+        run.release()
         raise
 
 

@@ -55,6 +55,9 @@ class _DuckJournal:
         """Call `wake` from the writer's thread after the commit."""
         self._writer.when_durable(self._ticket, wake)
 
+    def release(self) -> None:
+        """Nothing to let go: the file is held by one process."""
+
 
 class DuckStore:
     """Runs in one DuckDB file.
@@ -110,9 +113,10 @@ class DuckStore:
             self._known.add(head.run_id)
         return _DuckJournal(self._writer, head, self._writer.push("admission", row))
 
-    def journal(self, head: Head) -> _DuckJournal:
-        """Give a journal that continues a run's log."""
-        return _DuckJournal(self._writer, self.head(head.run_id), 0)
+    def take(self, run_id: str) -> tuple[Head, list[Event], _DuckJournal]:
+        """Claim a run for this process, and give its admission, its log, and a journal that continues it."""
+        head = self.head(run_id)
+        return head, self.events(run_id), _DuckJournal(self._writer, head, 0)
 
     def head(self, run_id: str) -> Head:
         """Give a run's admission."""

@@ -31,6 +31,9 @@ class _MemoryJournal:
         """Wake at once."""
         wake(None)
 
+    def release(self) -> None:
+        """Nothing to let go: no other process can see it."""
+
 
 class MemoryStore:
     """Runs in memory: nothing survives the process, nor `close`."""
@@ -57,9 +60,10 @@ class MemoryStore:
             heads[head.run_id] = head
         return _MemoryJournal(self, log)
 
-    def journal(self, head: Head) -> _MemoryJournal:
-        """Give a journal that continues a run's log."""
-        return _MemoryJournal(self, self._logs[self.head(head.run_id).run_id])
+    def take(self, run_id: str) -> tuple[Head, list[Event], _MemoryJournal]:
+        """Claim a run for this process, and give its admission, its log, and a journal that continues it."""
+        head = self.head(run_id)
+        return head, self.events(run_id), _MemoryJournal(self, self._logs[run_id])
 
     def head(self, run_id: str) -> Head:
         """Give a run's admission."""

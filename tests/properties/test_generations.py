@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -19,7 +20,7 @@ def once_per_generation(log: list[Event]) -> None:
     assert set(started.values()) <= {1}, started.most_common(3)
     opened = Counter((e.node, e.item, e.generation) for e in log if e.kind == "invalidated")
     assert set(opened.values()) <= {1}
-    assert all(one.t <= other.t for one, other in zip(log, log[1:], strict=False))
+    assert all(one.t <= other.t for one, other in pairwise(log))
 
 
 def lawful(story: Story) -> int:

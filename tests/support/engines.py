@@ -37,6 +37,9 @@ class Broken:
     def when_durable(self, wake: Wake) -> None:
         wake(None)
 
+    def release(self) -> None:
+        """Nothing to let go."""
+
 
 class _Sync(Fibre):
     __slots__ = ("kernel", "wake")
@@ -69,6 +72,9 @@ class Lagging:
     def when_durable(self, wake: Wake) -> None:
         sync = _Sync(self.kernel, wake)
         self.kernel.start(sync, sync.go(self.lag, self.error))
+
+    def release(self) -> None:
+        """Nothing to let go."""
 
 
 class Drive:

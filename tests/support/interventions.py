@@ -13,7 +13,7 @@ import orchkit as ok
 from orchkit.engine.program import Program
 from orchkit.model.events import Event, decode_log, encode_log
 from orchkit.model.graph import Graph
-from orchkit.model.state import COMPLETED, MapState, RunState, fold
+from orchkit.model.state import COMPLETED, SKIPPED, MapState, RunState, fold
 from orchkit.runs.simulate import prepare
 from orchkit.sim.world import Fake, Person
 from tests.support.engines import Drive
@@ -101,6 +101,7 @@ class Story:
         """Make an execution that compares its state with the fold of its log after every event."""
 
         def look(event: Event) -> None:
+            self.check_beginning(drive.execution.state, event)
             log = decode_log(encode_log(drive.execution.events))
             running, folded = everything(drive.execution.state), everything(fold(program.graph, log))
             assert running == folded, f"seed {self.seed}: after {event}: {_unlike(running, folded)}"
@@ -110,6 +111,12 @@ class Story:
 
         drive = Drive(program, events=list(events), seed=self.seed, on_event=look)
         return drive
+
+    def check_beginning(self, state: RunState, event: Event) -> None:
+        """See that nothing begins, or is skipped, below a node that is about to settle once more."""
+        begins = event.kind == "asked" or (event.kind == "started" and event.attempt == 1)
+        if (begins and event.node in self.graph.index) or (event.kind == "skipped" and not event.status):
+            assert self.graph.index[event.node] not in state.unsure(), f"seed {self.seed}: {event} is too early"
 
     def begin(self, until: int | None = None) -> None:
         """Run from the start, to the end or up to an instant."""
@@ -150,6 +157,8 @@ class Story:
         state, checked = execution.state, 0
         for index, standing in enumerate(state.standing):
             kind = self.graph.nodes[index].kind
+            if self.graph.routes[index] and index not in state.errors:
+                assert state.doomed(index) == (standing == SKIPPED), f"seed {self.seed}: {index} stands wrong"
             if standing != COMPLETED or kind == "approval":
                 continue
             items = range(state.maps[index].size) if kind == "map" and index in state.maps else [-1][kind == "map" :]

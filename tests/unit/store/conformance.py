@@ -163,18 +163,18 @@ class StoreConformance:
 
     def test_a_journal_continues_a_log(self, store):
         store.admit(head()).append(note(1))
-        journal = store.journal(head())
+        taken, events, journal = store.take("r1")
+        assert (taken, events) == (head(), [note(1)])
         journal.append(note(2))
         assert store.events("r1") == [note(1), note(2)]
         wait_durable(journal)
         assert not journal.behind()
 
-    @pytest.mark.parametrize("ask", ["head", "events", "journal"])
+    @pytest.mark.parametrize("ask", ["head", "events", "take"])
     def test_an_unknown_run_is_named(self, store, ask):
         store.admit(head())
-        argument = head("nobody") if ask == "journal" else "nobody"
         with pytest.raises(RunUnknown, match="nobody") as caught:
-            getattr(store, ask)(argument)
+            getattr(store, ask)("nobody")
         assert caught.value.run_id == "nobody"
 
     def test_a_run_is_admitted_once(self, store):
@@ -249,13 +249,13 @@ class StoreConformance:
         "use",
         [
             lambda store, journal: store.admit(head("r2")),
-            lambda store, journal: store.journal(head()),
+            lambda store, journal: store.take("r1"),
             lambda store, journal: store.head("r1"),
             lambda store, journal: store.heads(),
             lambda store, journal: store.events("r1"),
             lambda store, journal: journal.append(note(2)),
         ],
-        ids=["admit", "journal", "head", "heads", "events", "append"],
+        ids=["admit", "take", "head", "heads", "events", "append"],
     )
     def test_a_closed_store_says_so_and_what_to_do(self, store, use):
         journal = store.admit(head())

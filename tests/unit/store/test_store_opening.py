@@ -286,7 +286,7 @@ def test_a_store_that_failed_is_opened_anew(tmp_path):
     shutil.copy(path, tmp_path / "copy.duckdb")
     store = ok.open(path)
     path.unlink()
-    journal = store._kept.journal(head())
+    journal = store._kept.take(head().run_id)[2]
     journal.append(note(2))
     with pytest.raises(StoreWriteError, match="was deleted"):
         wait_durable(journal)

@@ -37,7 +37,7 @@ def test_reopening_gives_the_same_and_seq_goes_on(path):
     for opening in range(4):
         store = DuckStore(path)
         assert seqs(store) == list(range(1, written + 1))
-        journal = store.admit(head()) if not opening else store.journal(head())
+        journal = store.admit(head()) if not opening else store.take("r1")[2]
         extra = store.admit(head(f"extra{opening}"))
         for n in range(50):
             log.append(note(n + 100 * opening))
@@ -311,7 +311,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (unlimited, unlimited))
 again = DuckStore("lab.duckdb")
 out["acked"] = acked
 out["found"] = [[event.t for event in again.events(f"r{k}")] for k in range(3)]
-more = again.journal(head("r0"))
+more = again.take("r0")[2]
 more.append(note(10**6))
 out["goes on"] = again.events("r0")[-1].t
 again.close()
@@ -429,7 +429,7 @@ if child == 0:
     out = {}
     for name, use in {
         "append": lambda: journal.append(note(99)), "admit": lambda: store.admit(head("child")),
-        "wait": lambda: wait_durable(store.journal(head())), "events": lambda: store.events("r1"),
+        "wait": lambda: wait_durable(store.take("r1")[2]), "events": lambda: store.events("r1"),
         "query": lambda: store.query("select 1"), "open": lambda: ok.open("lab.duckdb"),
         "new": lambda: DuckStore("lab.duckdb"),
     }.items():
