@@ -89,8 +89,7 @@ class _Modes:
     def __init__(self, on_change: Any, names: Iterable[str]) -> None:
         self.named: Mapping[str, str] = on_change if isinstance(on_change, Mapping) else {}
         self.default = "rerun" if isinstance(on_change, Mapping) else on_change
-        wrong = next((mode for mode in (self.default, *self.named.values()) if mode not in ON_CHANGE), None)
-        if wrong is not None:
+        if any(mode not in ON_CHANGE for mode in (self.default, *self.named.values())):
             allowed = ", ".join(map(repr, ON_CHANGE))
             raise DefinitionError(f"on_change={on_change!r}: use one of {allowed}, or a dict of nodes to these")
         known = sorted(names)

@@ -38,6 +38,7 @@ from orchkit.model.codec import codec_for, plain
 from orchkit.model.events import Event
 from orchkit.model.protocols import Journal, RunStore
 from orchkit.model.records import Head
+from orchkit.model.state import apply
 from orchkit.runs.changes import GoingOn, go_on_from
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.handle import failing_key, run_error, typed_result
@@ -511,7 +512,7 @@ def _rehearse(program: Program, head: Head, events: list[Event], going: GoingOn)
         program, kernel, BareHost(kernel), MemoryJournal(), run_id=head.run_id, base=head.started,
         dice_base=base_of(0, head.run_id), events=events, changed=going.lenient,
     )  # fmt: skip
-    execution.record(Event(execution.t(), "resumed", body=going.news))
+    apply(execution.state, Event(execution.t(), "resumed", body=going.news))  # not recorded: nothing crashes here
     try:
         redrive(execution)
     finally:
