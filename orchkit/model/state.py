@@ -31,6 +31,7 @@ __all__ = [
     "RunState",
     "apply",
     "fold",
+    "has_node",
     "map_state",
     "node_of",
     "result_of",
@@ -325,9 +326,8 @@ def _recall(state: RunState, log: Sequence[Event]) -> None:
     What is recorded of nodes that are no longer there is passed over.
     """
     state.lenient = True
-    index = state.graph.index
     for event in log:
-        if not event.node or event.node in index or event.node.partition(FALLBACK)[0] in index:
+        if not event.node or has_node(state.graph, event.node):
             apply(state, event)
     state.lenient = False
     _recount(state)
@@ -337,6 +337,11 @@ def node_of(graph: Graph, path: str) -> int:
     """Give the index of the node that a path belongs to: ``draft/fallback:canned`` belongs to ``draft``."""
     index = graph.index.get(path)
     return graph.index[path.partition(FALLBACK)[0]] if index is None else index
+
+
+def has_node(graph: Graph, path: str) -> bool:
+    """Say whether there is a node that a path belongs to; a log may tell of others that are gone."""
+    return path in graph.index or path.partition(FALLBACK)[0] in graph.index
 
 
 def _run_started(state: RunState, event: Event) -> None:

@@ -78,6 +78,7 @@ class LiveRun:
     ) -> None:
         self.head = head
         self.store: RunStore | None = store
+        self.deps = deps
         self.program: Program | None = program
         self._program = program
         self._engine: EngineThread = engine_thread()

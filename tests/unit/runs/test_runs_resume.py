@@ -234,9 +234,7 @@ def test_a_changed_step_runs_again_and_it_is_said_first(store: ok.Store, capsys:
     assert opened(again) == [("draft", -1, 2, "changed")]
 
 
-def test_what_follows_runs_again_only_where_values_change(
-    store: ok.Store, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_follows_runs_again_only_where_values_change(store: ok.Store, capsys: pytest.CaptureFixture[str]) -> None:
     lab = Lab()
     run = asked(lab, store)
 
@@ -412,7 +410,7 @@ def test_effects_of_a_half_done_map_are_not_repeated_by_a_new_list(store: ok.Sto
     fails(run, "mail")
     lab.values.clear()
     new = define(lambda_plan(lab))
-    with pytest.raises(ok.ChangedEffect, match="map 'mail' .* is half done"):
+    with pytest.raises(ok.ChangedEffect, match=r"map 'mail' .* is half done"):
         store.resume(run.id, new)
     assert store.resume(run.id, new, on_change="keep").result(WAIT) == ["a", "b"]
     assert lab.ran["mail a"] == 1
