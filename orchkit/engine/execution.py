@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from orchkit.clock.dice import Stream, path_of
 from orchkit.clock.kernel import Host, Kernel, suspend
 from orchkit.engine.context import Context
+from orchkit.engine.dropping import drop_open
 from orchkit.engine.instance import Instance
 from orchkit.engine.pipeline import pipeline
 from orchkit.engine.plan import plan
 from orchkit.engine.program import Program, Seat, Site
 from orchkit.engine.redrive import brief, redrive, same
-from orchkit.errors import ReplayMismatch, RunCrashed, RunStuck, RunSuspended
+from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.protocols import Failure, Journal, Outcome
 from orchkit.model.state import COMPLETED, DEGRADED, RunState, apply, fold, result_of
@@ -352,7 +351,8 @@ class Execution:
     ) -> None:
         """Open the next generation of a node, or of one item of a map, and go on.
 
-        What is open of it is cancelled; what follows is invalidated when it settles with another value.
+        What is open of it is cancelled; what follows is invalidated when it settles with another value. Does nothing
+        once the run has ended.
 
         Parameters
         ----------
@@ -362,9 +362,18 @@ class Execution:
             What for.
         why, by : str
             Recorded.
+
+        Raises
+        ------
+        DefinitionError
+            If that item has not begun: there is nothing to start again.
         """
         if self._over or self.driving:
             return
+        progress = self.state.maps.get(node)
+        if item >= 0 and (progress is None or item >= progress.next):
+            name = self.program.seats[node].node.name
+            raise DefinitionError(f"{name!r}[{item}] of run {self.run_id!r} has not begun: nothing of it starts again")
         try:
             self._invalidate(node, item, status, why, by)
         except BaseException as error:
@@ -373,30 +382,11 @@ class Execution:
         self.advance()
 
     def _invalidate(self, node: int, item: int, status: str, why: str | None = None, by: str = "") -> None:
-        keys = sorted(key for key in self.state.open if key[0] == node and item in (-1, key[1]))
-        for key in keys:
-            inst = self.instances.pop(key, None)
-            if inst is None:
-                self._cancel_lost(key)
-            else:
-                self.hide_pending(inst)
-                self.kernel.cancel(inst)
+        drop_open(self, node, item)
         self.causes.pop((node, item), None)
         if self.error is None:
             name, generation = self.program.seats[node].node.name, self.state.generation(node) + 1
             self.record(Event(self.t(), "invalidated", name, item, generation, status=status, by=by, body=why))
-
-    def _cancel_lost(self, key: tuple[int, int]) -> None:
-        # Nobody executes it any more: the process that did is gone, and its code is another one now.
-        going: dict[tuple[str, int, int], Event] = {}
-        for event in self.state.open[key].events:
-            if event.kind == "started":
-                going[event.node, event.leg, event.attempt] = event
-            elif event.kind in ATTEMPT_ENDS:
-                going.pop((event.node, event.leg, event.attempt), None)
-        for begun in going.values():
-            t = self.t()
-            self.record(msgspec.structs.replace(begun, t=t, kind="cancelled", dur=t - begun.t))
 
     def _invalidate_stale(self) -> None:
         state = self.state

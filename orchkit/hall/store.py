@@ -85,7 +85,9 @@ class Store:
         """List the open questions of runs without an end, a row each: run, node, item, asked (s), shown (JSON)."""
         frame: pd.DataFrame = self._kept.frame(
             """select a.run, a.node, a.item, a.asked, a.shown from approval a join run r using (run)
-               where a.status = 'asked' and r.status in ('open', 'suspended')"""
+               where a.status = 'asked' and r.status in ('open', 'suspended') and not exists (
+                   select 1 from event e where e.run = a.run and e.node = a.node and e.kind = 'invalidated'
+                   and e.generation > a.generation and (e.item is null or e.item = a.item))"""
         )
         return frame
 

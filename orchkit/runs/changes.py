@@ -7,14 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from orchkit.errors import ChangedEffect, DefinitionChanged, DefinitionError
+from orchkit.clock.bare import BareHost
+from orchkit.clock.dice import base_of
+from orchkit.clock.kernel import Kernel
+from orchkit.engine.execution import Execution
+from orchkit.engine.journal import MemoryJournal
+from orchkit.engine.program import Program
+from orchkit.engine.redrive import redrive
+from orchkit.errors import ChangedEffect, DefinitionChanged, DefinitionError, RunSuspended
 from orchkit.model.events import Event
 from orchkit.model.graph import Graph
 from orchkit.model.records import Head
-from orchkit.model.state import IDLE, OPEN, READY, RunState, fold
+from orchkit.model.state import IDLE, OPEN, READY, RunState, apply, fold
 from orchkit.runs.fingerprint import fingerprints
 
-__all__ = ["ON_CHANGE", "GoingOn", "go_on_from", "recorded_fingerprints"]
+__all__ = ["ON_CHANGE", "GoingOn", "go_on_from", "recorded_fingerprints", "rehearse"]
 
 ON_CHANGE: Final = ("rerun", "keep", "error")
 
@@ -158,3 +165,23 @@ def _line(head: Head, state: RunState, rerun: Sequence[str], removed: Sequence[s
     if removed:
         parts.append(f"no longer there: {', '.join(removed)}")
     return f"resume {head.run_id}: {'; '.join(parts)}" if parts else ""
+
+
+def rehearse(program: Program, head: Head, events: Sequence[Event], going: GoingOn) -> None:
+    """Feed the log back without recording: what does not fit is refused, and the log does not say that it did.
+
+    Raises
+    ------
+    ReplayMismatch
+        If the workflow wants something else than the log holds.
+    """
+    kernel = Kernel(head.started)
+    execution = Execution(
+        program, kernel, BareHost(kernel), MemoryJournal(), run_id=head.run_id, base=head.started,
+        dice_base=base_of(0, head.run_id), events=events, changed=going.lenient,
+    )  # fmt: skip
+    apply(execution.state, Event(execution.t(), "resumed", body=going.news))  # not recorded: nothing crashes here
+    try:
+        redrive(execution)
+    finally:
+        execution.abort(RunSuspended(f"run {head.run_id!r} was only rehearsed", run_id=head.run_id))

@@ -13,16 +13,12 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from orchkit.clock.bare import BareHost
 from orchkit.clock.dice import base_of
 from orchkit.clock.ids import fresh_run_id
-from orchkit.clock.kernel import Kernel
 from orchkit.clock.live import EngineThread, engine_thread
 from orchkit.engine.approval import Answer
 from orchkit.engine.execution import Execution
-from orchkit.engine.journal import MemoryJournal
 from orchkit.engine.program import Program
-from orchkit.engine.redrive import redrive
 from orchkit.errors import (
     AnswerInvalid,
     AnswerLate,
@@ -38,8 +34,7 @@ from orchkit.model.codec import codec_for, plain
 from orchkit.model.events import Event
 from orchkit.model.protocols import Journal, RunStore
 from orchkit.model.records import Head
-from orchkit.model.state import apply
-from orchkit.runs.changes import GoingOn, go_on_from
+from orchkit.runs.changes import go_on_from, rehearse
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.handle import failing_key, run_error, typed_result
 
@@ -498,26 +493,12 @@ def _resume(
             return None
         going = go_on_from(head, events, program.graph, on_change)
         if going.changed:
-            _rehearse(program, head, events, going)
+            rehearse(program, head, events, going)
         run = LiveRun(head, program, store, journal, deps, events, changed=going.lenient)
     if going.line:
         tell(going.line)
     _launch(run, partial(run.go_on, going.news))
     return run
-
-
-def _rehearse(program: Program, head: Head, events: list[Event], going: GoingOn) -> None:
-    """Feed the log back without recording: what does not fit is refused, and the log does not say that it did."""
-    kernel = Kernel(head.started)
-    execution = Execution(
-        program, kernel, BareHost(kernel), MemoryJournal(), run_id=head.run_id, base=head.started,
-        dice_base=base_of(0, head.run_id), events=events, changed=going.lenient,
-    )  # fmt: skip
-    apply(execution.state, Event(execution.t(), "resumed", body=going.news))  # not recorded: nothing crashes here
-    try:
-        redrive(execution)
-    finally:
-        execution.abort(RunSuspended(f"run {head.run_id!r} was only rehearsed", run_id=head.run_id))
 
 
 def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:

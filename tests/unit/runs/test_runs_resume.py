@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from pydantic import BaseModel
 
 import orchkit as ok
 from orchkit.engine.program import Program
+from orchkit.model.events import canonical_digest
+from orchkit.model.records import Head
 from orchkit.runs import live
+from orchkit.store.memory import MemoryStore
 
 WAIT = 30.0
 
@@ -534,3 +538,145 @@ def test_the_latest_generation_is_drawn(store: ok.Store) -> None:
     finish(again)
     text = again._repr_mimebundle_()["text/plain"]
     assert "failed" not in text
+
+
+def test_questions_of_older_generations_are_not_pending(store: ok.Store) -> None:
+    def define(answer: Any) -> ok.Workflow:
+        wf = ok.Workflow("asks", input=str)
+        wf.approval("review", answer=answer)
+        return wf
+
+    run = define(Short).start("x", store=store).wait_settled(WAIT)
+    run.suspend()
+    assert store.pending().node.tolist() == ["review"]
+    again = store.resume(run.id, define(Long)).wait_settled(WAIT)
+    assert store.pending().node.tolist() == ["review"]
+    assert store.run(run.id).pending() == ["review"]
+    again.suspend()
+    assert store.run(run.id).pending() == ["review"]
+
+
+def test_a_failed_run_killed_at_any_record_of_its_resume_comes_to_the_same_log(store: ok.Store) -> None:
+    lab = Lab()
+    wf = lab.mail()
+
+    def failed() -> ok.Run:
+        lab.values["lookup b"] = ConnectionError("down")
+        run = wf.start("x", store=store)
+        fails(run, "down")
+        lab.values.clear()
+        return run
+
+    whole = failed()
+    begin = len(whole.log)
+    resumed = store.resume(whole.id, wf)
+    finish(resumed)
+    wanted = canonical_digest(resumed.log)
+    crashed = 0
+    for record in range(begin + 1, len(resumed.log)):
+        run = failed()
+        program = Program(wf.checked(), faults=ok.Faults(ok.faults.crash(after=record)))
+        try:
+            going = live.resume(program, run.id, store=store._kept, deps=None, on_change="rerun")
+        except ok.RunCrashed:
+            going = None
+        if going is not None:
+            going.settled().result(WAIT)
+            if going.status() == "waiting":  # it crashes after the answer
+                with suppress(ok.RunError):
+                    going.answer("review", True, by="")
+                with pytest.raises(ok.RunCrashed):
+                    going.outcome().result(WAIT)
+        again = store.resume(run.id, wf).wait_settled(WAIT)
+        if again.pending():
+            again.answer("review", True)
+        again.result(WAIT)
+        assert canonical_digest(again.log) == wanted, f"killed after {record}"
+        crashed += 1
+    assert crashed > 15
+
+
+# Whose run it is
+
+
+class Counting(MemoryStore):
+    """Counts who has taken a run and has not let it go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: Counter[str] = Counter()
+        self.lengths: list[int] = []
+
+    def admit(self, head: Head) -> Any:
+        return self._counted(head.run_id, super().admit(head))
+
+    def take(self, run_id: str) -> Any:
+        head, events, journal = super().take(run_id)
+        return head, events, self._counted(run_id, journal)
+
+    def _counted(self, run_id: str, journal: Any) -> Any:
+        assert not self.held[run_id]
+        self.held[run_id] += 1
+
+        def release() -> None:
+            self.held[run_id] -= 1
+            assert not self.held[run_id]
+            self.lengths.append(len(self.events(run_id)))
+
+        journal.release = release
+        return journal
+
+
+def counted(lab: Lab, **changed: Any) -> tuple[Counting, Any]:
+    kept = Counting()
+    program = Program(lab.mail(**changed).checked())
+    return kept, live.start(program, "x", store=kept, durability="memory", deps=None)
+
+
+def test_a_run_is_let_go_once_however_it_stops() -> None:
+    lab = Lab()
+    lab.values["draft"] = ConnectionError("down")
+    kept, run = counted(lab)
+    run_id = run.head.run_id
+    with pytest.raises(ok.RunError):
+        run.outcome().result(WAIT)
+    assert kept.held == {run_id: 0}
+    assert kept.lengths == [len(kept.events(run_id))]  # with its end in the log
+    lab.values.clear()
+    program = Program(lab.mail().checked())
+
+    def resume(**options: Any) -> Any:
+        return live.resume(program, run_id, store=kept, deps=None, **{"on_change": "rerun"} | options)
+
+    going = resume()
+    assert kept.held[run_id] == 1
+    with pytest.raises(ok.RunHeld):
+        resume()
+    going.suspend(by="", why="")
+    assert kept.held[run_id] == 0
+    assert kept.events(run_id)[-1].kind == "suspended"
+    assert kept.lengths[-1] == len(kept.events(run_id))
+    for refused in ({"on_change": "never"}, {"on_change": {"nobody": "keep"}}):
+        with pytest.raises(ok.DefinitionError):
+            resume(**refused)
+        assert kept.held[run_id] == 0
+    going = resume()
+    going.settled().result(WAIT)
+    going.answer("review", True, by="dana")
+    going.outcome().result(WAIT)
+    assert kept.held[run_id] == 0
+    assert resume() is None
+    assert kept.held[run_id] == 0
+    with pytest.raises(ok.RunUnknown):
+        live.resume(program, "nobody", store=kept, deps=None, on_change="rerun")
+
+
+def test_a_run_that_is_let_go_or_crashes_is_let_go_in_the_store() -> None:
+    kept, run = counted(Lab())
+    run.settled().result(WAIT)
+    run._engine.submit(lambda: run.let_go("Python has ended")).result()
+    assert kept.held == {run.head.run_id: 0}
+    program = Program(Lab().mail().checked(), faults=ok.Faults(ok.faults.crash(after=len(run.log()) + 1)))
+    with pytest.raises(ok.RunCrashed):
+        live.resume(program, run.head.run_id, store=kept, deps=None, on_change="rerun").outcome().result(WAIT)
+    assert kept.held == {run.head.run_id: 0}
