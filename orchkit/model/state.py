@@ -324,6 +324,7 @@ def _recall(state: RunState, log: Sequence[Event]) -> None:
     for event in log:
         if not event.node or has_node(state.graph, event.node):
             apply(state, event)
+        state.last_t = max(state.last_t, event.t)  # of what is passed over too: time never goes back
     state.lenient = False
     recount(state)
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+import orchkit as ok
 from orchkit.model.events import Event
 from orchkit.model.state import COMPLETED, DEGRADED, OPEN, SKIPPED
 from tests.support.engines import Drive
@@ -84,7 +85,24 @@ def invalidate(story: Story, drive: Drive, names: list[str]) -> None:
             execution.invalidate(node, item, "retry", why="look again", by="dana")
 
 
-LAWS = [failed_and_mended, cancelled_and_resumed, stepped_in]
+def changed_and_resumed(seed: int, grid: bool) -> int:
+    """Cut a run off anywhere, or let it fail, and go on with another graph."""
+    story = Story(seed, grid=grid)
+    story.begin(until=story.rng.choice([None, story.rng.randint(0, 9_000_000)]))
+    if story.log[-1].status in ("completed", "degraded"):
+        return 0
+    story.legs.clear()
+    try:
+        going = story.change()
+    except ok.GraphError:
+        return 0  # a node that can never run
+    story.resume_changed(going, story.program(salted=story.some(2), error=0.0))
+    if story.log[-1].status == "failed":
+        story.resume(story.program(error=0.0))
+    return lawful(story)
+
+
+LAWS = [failed_and_mended, cancelled_and_resumed, stepped_in, changed_and_resumed]
 
 
 @pytest.mark.parametrize("grid", [False, True], ids=["continuous", "grid"])

@@ -13,11 +13,14 @@ import orchkit as ok
 from orchkit.engine.program import Program
 from orchkit.model.events import Event, decode_log, encode_log
 from orchkit.model.graph import Graph
+from orchkit.model.records import Head
 from orchkit.model.state import COMPLETED, SKIPPED, MapState, RunState, fold
+from orchkit.runs.changes import GoingOn, go_on_from
+from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.simulate import prepare
 from orchkit.sim.world import Fake, Person
 from tests.support.engines import Drive
-from tests.support.graphs import random_workflow
+from tests.support.graphs import Bodies, random_workflow
 
 
 def everything(state: RunState) -> dict[str, Any]:
@@ -97,7 +100,7 @@ class Story:
         """Give the names of a few nodes."""
         return self.rng.sample([node.name for node in self.graph.nodes], self.rng.randint(1, most))
 
-    def drive(self, program: Program, events: Sequence[Event]) -> Drive:
+    def drive(self, program: Program, events: Sequence[Event], *, changed: bool = False) -> Drive:
         """Make an execution that compares its state with the fold of its log after every event."""
 
         def look(event: Event) -> None:
@@ -109,7 +112,7 @@ class Story:
             again = everything(fold(program.graph, log))
             assert_same_but_for_what_reopens(again, recalled, f"seed {self.seed}: after {event}")
 
-        drive = Drive(program, events=list(events), seed=self.seed, on_event=look)
+        drive = Drive(program, events=list(events), seed=self.seed, on_event=look, changed=changed)
         return drive
 
     def check_beginning(self, state: RunState, event: Event) -> None:
@@ -142,6 +145,44 @@ class Story:
         drive.redrive().run()
         self.keep(program, begin, drive)
 
+    def change(self) -> GoingOn:
+        """Change the workflow: a node goes, one comes, some get another input, another order or another way out."""
+        wf, rng, bodies = ok.Workflow(self.wf.name), self.rng, Bodies()
+        wf._nodes = dict(self.wf._nodes)
+        models = {node.name: self.plain.model(node.name) for node in self.graph.nodes}
+        models |= {path: self.plain.model(path) for name in list(models) for path in _spares(self.plain, name)}
+        wanted = {edge.source for edge in self.graph.edges()} | {name for n in self.graph.nodes for name in n.targets}
+        free = [node.name for node in self.graph.nodes if node.name not in wanted]
+        if len(free) > 1 and rng.random() < 0.7:
+            gone = rng.choice(free)
+            del wf._nodes[gone], models[gone]
+            models.pop(f"{gone}/fallback:spare_{gone}", None)
+        order = [node.name for node in self.graph.nodes if node.name in wf._nodes]
+        for position, name in enumerate(order):
+            node = self.graph.nodes[self.graph.index[name]]
+            if position and node.kind == "step" and rng.random() < 0.3:
+                inputs = rng.sample(order[:position], min(position, rng.randint(0, 2)))
+                value = getattr(models[name], "value", "v")
+                wf.step(on_error=rng.choice(["fail", "skip"]))(
+                    bodies.step(name, inputs, sync=False, fails=0, nap=0.0, value=value)
+                )
+                models.pop(f"{name}/fallback:spare_{name}", None)
+            elif position and node.kind != "approval" and rng.random() < 0.1:
+                wf._nodes[name] = replace(wf._nodes[name], after=(rng.choice(order[:position]),))
+        wf.step()(bodies.step("fresh", rng.sample(order, 1), sync=False, fails=0, nap=0.0, value="fresh"))
+        models["fresh"] = ok.fake("fresh", latency=1.0)
+        head = Head("run", self.wf.name, fingerprints=fingerprints(self.graph))
+        self.wf, self.graph, self.plain = wf, wf.checked(), ok.World(models)
+        return go_on_from(head, self.log, self.graph, "rerun")
+
+    def resume_changed(self, going: GoingOn, program: Program) -> None:
+        """Go on with the changed workflow."""
+        drive = self.drive(program, self.log, changed=True)
+        begin = len(self.log) + 1
+        drive.execution.record(Event(drive.execution.t(), "resumed", body=going.news))
+        drive.redrive().run()
+        self.keep(program, begin, drive)
+
     def step_in(self, program: Program, act: Callable[[Drive], None]) -> None:
         """Go on with another program, and do something at once."""
         drive = self.drive(program, self.log).redrive()
@@ -170,8 +211,13 @@ class Story:
 
     def _possible(self, execution: Any, index: int, item: int) -> list[Any]:
         values = []
+        name = self.graph.nodes[index].name
         for program in self.programs:
-            site = program.seats[index].site
+            if name not in program.graph.index:
+                continue
+            site = program.seats[program.graph.index[name]].site
+            if {source for _, source, *_ in site.loads} - {"input", *self.graph.index}:
+                continue  # it got something that is no longer there
             inputs = execution.arguments(SimpleNamespace(item=item), site, None)
             values.append(site.dump(site.model.value(inputs, None), site.path))
         return values
