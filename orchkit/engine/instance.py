@@ -47,7 +47,7 @@ class Instance(Fibre):
         """Tell whoever has sent an answer that is not in the log that it will not be."""
         waiting, self.answers = self.answers, []
         for answer in waiting:
-            answer.told(AnswerLate("another answer, the deadline, or the end of the run was first"))
+            answer.told(AnswerLate("another answer, the deadline, a new question or the end of the run was first"))
 
     def crashed(self, error: BaseException) -> None:
         """End the run: a layer never lets an exception out, so this is the store, a crash or a bug."""

@@ -58,14 +58,18 @@ def _describe(node: Node) -> str:
     return without_addresses(ascii((place, policies, code, _describe_answer(node.answer))))
 
 
-def _describe_answer(answer: Any) -> Any:
+def _describe_answer(answer: Any, seen: tuple[Any, ...] = ()) -> Any:
     """Tell a question's model with its fields, for an answer to the old ones may not fit the new ones."""
-    fields = getattr(answer, "model_fields", None) or getattr(answer, "__dataclass_fields__", None)
     name = getattr(answer, "__qualname__", repr(answer))
-    if not isinstance(answer, type) or not fields:
+    if not isinstance(answer, type) or answer in seen:
         return name
+    fields = getattr(answer, "model_fields", None) or getattr(answer, "__dataclass_fields__", None) or {}
     types = {field: getattr(one, "annotation", getattr(one, "type", None)) for field, one in fields.items()}
-    return name, [(field, _describe_answer(types[field]), repr(fields[field].default)) for field in fields]
+    told = [
+        (field, _describe_answer(types[field], (*seen, answer)), repr(one.default)) for field, one in fields.items()
+    ]
+    members = list(getattr(answer, "__members__", ()))
+    return (name, told, members) if told or members else name
 
 
 def _describe_policy(policy: Policy) -> str:

@@ -337,3 +337,36 @@ def test_a_log_that_was_opened_again_resumes_by_itself(status: str) -> None:
     assert invalidated(resumed) == [("below", -1, 2, status)]
     assert resumed.log[-1].status == "completed"
     assert bench.ran == {"below": 1}
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_run_cut_off_while_it_stopped_ends_first_unless_its_workflow_is_another(changed: bool) -> None:
+    bench = Bench(shape("top; below: top"))
+    faults = ok.Faults(ok.faults.fail("below", rate=1.0))
+    drive = Drive(Program(bench.program.graph, bench.program.world, faults)).start("x").run()
+    assert [event.kind for event in drive.log[-2:]] == ["settled", "run_ended"]
+    mark = Event(drive.log[-2].t, "resumed", body={"fingerprints": {}, "rerun": ["below"]} if changed else None)
+    resumed = Drive(bench.program, events=[*drive.log[:-1], mark]).redrive().run()
+    assert resumed.log[-1].status == ("completed" if changed else "failed")
+    assert invalidated(resumed) == ([("below", -1, 2, "changed")] if changed else [])
+
+
+def test_an_item_that_has_not_begun_is_not_started_again() -> None:
+    bench = Bench(shape(MAPPED, kinds=EACH), list=["a", "b"])
+    drive = Drive(bench.program).start("x").until(SECOND)
+    with pytest.raises(ok.DefinitionError, match=r"'each'\[1\] of run 'run' has not begun"):
+        drive.execution.invalidate(bench.program.graph.index["each"], 1)
+    drive.run()
+    length = len(drive.log)
+    drive.execution.invalidate(0)
+    assert len(drive.log) == length
+
+
+def test_a_node_may_be_invalidated_twice_before_it_settles() -> None:
+    bench = Bench(shape("top; below: top"), top="old")
+    drive = bench.run()
+    bench.values["top"] = "new"
+    drive = again(bench, drive, "top", "top", "below")
+    assert invalidated(drive) == [("top", -1, 2, "retry"), ("top", -1, 3, "retry"), ("below", -1, 2, "retry")]
+    assert bench.ran == {"top": 1, "below": 1}
+    assert value(drive, "below") == "below{'top': 'new'}"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,18 @@ def test_a_question_is_another_one_when_its_answers_have_other_fields() -> None:
     class Typed(BaseModel):
         approve: int
 
+    class Verdict(Enum):
+        yes = 1
+
+    class Milder(Enum):
+        yes = 1
+        perhaps = 2
+
+    class Tree(BaseModel):
+        below: Tree
+
+    assert asking(Tree)
+    assert asking(Verdict) != asking(Milder)
     assert asking(Decision) == asking(Same)
     assert len({asking(Decision), asking(Longer), asking(Typed)}) == 3
 
