@@ -13,7 +13,6 @@ import msgspec
 from orchkit.clock.ids import fresh_run_id
 from orchkit.engine.program import Program
 from orchkit.errors import DefinitionError, RunError
-from orchkit.model.codec import codec_for
 from orchkit.model.events import Event
 from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
@@ -213,13 +212,15 @@ def _is_kept(program: Program, event: Event, dropped: set[int]) -> bool:
 
 
 def _set(program: Program, name: str, value: Any, t: int) -> Iterator[Event]:
-    spec = program.graph.nodes[program.graph.index[name]]
+    seat = program.seats[program.graph.index[name]]
+    spec, dump = seat.node, seat.site.dump
     try:
-        if spec.kind == "map":
-            codec = codec_for(list if spec.function is None else list[spec.function.returns])  # type: ignore[name-defined]
-            body = codec.dump(value, name)
+        if spec.kind != "map":
+            body = dump(value, name)
+        elif isinstance(value, (list, tuple)):
+            body = [dump(item, f"{name}[{i}]") for i, item in enumerate(value)]
         else:
-            body = program.seats[program.graph.index[name]].site.dump(value, name)
+            raise TypeError(f"a map delivers a list, and this is a {type(value).__name__}")
     except (TypeError, ValueError) as error:
         raise DefinitionError(f"fork(set={{{name!r}: ...}}) is not what {name!r} delivers: {error}") from error
     yield Event(t, "completed", name, status="set", body=body)
