@@ -316,7 +316,8 @@ class Run:
             Results that somebody decides: these nodes do not execute, and what follows them is dropped. A map's is
             its whole list.
         workflow : Workflow, optional
-            Whose code goes on; without it, this run's. What is kept is kept also where the code has changed.
+            Whose code goes on; without it, this run's. What is kept is kept also where the code has changed. Faults
+            that were injected into this run are not in the new one.
         effects : {"run", "skip"}
             Whether effects that come up in the new run happen, under keys of its own, or are skipped.
 

@@ -67,7 +67,7 @@ class Fork:
         self.planned = tuple(planned)
         self._program = program
         self._kept = store
-        self._deps = deps
+        self.deps = deps
         self._live: Handle | None = None
 
     def go(self, deps: object = None) -> None:
@@ -78,10 +78,14 @@ class Fork:
         RunHeld
             If it was resumed by somebody else.
         """
+        if self._live is not None:
+            return
+        run_id = self.head.run_id
+        self._live = live.live_run(run_id)  # somebody may have resumed it by its id
         if self._live is None:
-            deps = self._deps if deps is None else deps
-            going = live.resume(self._program, self.head.run_id, store=self._kept, deps=deps, on_change="error")
-            self._live = going or self._read()  # it was resumed by its id, and is done
+            deps = self.deps if deps is None else deps
+            going = live.resume(self._program, run_id, store=self._kept, deps=deps, on_change="error")
+            self._live = going or self._read()
 
     @property
     def _now(self) -> Handle:
@@ -181,7 +185,8 @@ def _where(run: Handle, program: Program | None) -> tuple[RunStore, Program]:
             "again with a world that gives it, ok.World(node=ok.fake(value)), and the same seed",
             run_id=run_id,
         )
-    program = program or run.program
+    if program is None and run.program is not None:
+        program = Program(run.program.graph)  # without the faults that were injected there, as a resume is
     if program is None:
         raise RunError(
             f"run {run_id!r} was read from a store, which holds no code: pass run.fork(..., workflow=wf)", run_id=run_id

@@ -255,3 +255,69 @@ def test_a_simulated_run_is_simulated_again_instead() -> None:
         _ = run.plan
     with pytest.raises(ok.RunError, match="is no fork"):
         run.go()
+
+
+def test_deps_come_from_the_run_or_from_go() -> None:
+    wf = ok.Workflow("deps", input=str)
+
+    @wf.step
+    def first(input: str) -> str:
+        return input
+
+    @wf.step
+    def who(first: str, ctx: ok.Context) -> str:
+        return f"{first} by {ctx.deps}"
+
+    run = wf.start("x", durability="memory", deps="dana")
+    run.result(WAIT)
+    assert run.fork("who").result(WAIT) == "x by dana"
+    new = run.fork("who")
+    assert new.fork(set={"first": "y"}).result(WAIT) == "y by dana"
+    assert new.go(deps="kim").result(WAIT) == "x by kim"
+
+
+def test_a_fork_that_somebody_resumed_by_its_id_is_that_run(store: ok.Store) -> None:
+    wf = ok.Workflow("asks", input=str)
+    wf.approval("review", answer=bool)
+    run = wf.start("x", store=store).wait_settled(WAIT)
+    run.answer("review", True)
+    run.result(WAIT)
+    new = run.fork("review")
+    resumed = store.resume(new.id, wf).wait_settled(WAIT)
+    assert new.status == "waiting"
+    new.go().answer("review", False)
+    assert resumed.result(WAIT) is False
+    assert new.result(WAIT) is False
+
+
+def test_an_effect_that_was_cut_off_gets_a_new_key_and_one_that_is_done_stays_done(store: ok.Store) -> None:
+    ran: Counter[str] = Counter()
+    wf = ok.Workflow("cut", input=str)
+
+    @wf.step(effect=True)
+    def done(input: str, ctx: ok.Context) -> str:
+        ran["done"] += 1
+        return ctx.idempotency_key
+
+    @wf.step(effect=True)
+    def cut(input: str, done: str, ctx: ok.Context) -> str:
+        ran["cut"] += 1
+        return ctx.idempotency_key
+
+    @wf.step
+    def beside(input: str) -> str:
+        return input
+
+    crash = ok.Faults(ok.faults.crash(after=8))
+    run = wf.start("x", store=store, faults=crash)
+    with pytest.raises(ok.RunCrashed):
+        run.result(WAIT)
+    assert run.log[-1].kind == "started"
+    assert run.log[-1].node == "cut"
+    skipping = run.fork("beside", effects="skip")
+    assert sorted(planned(skipping)) == [("beside", "at", ""), ("cut", "not begun", "skipped")]
+    assert skipping.result(WAIT) == {"beside": "x"}
+    new = run.fork("beside")
+    assert ("cut", "open", "new key") in planned(new)
+    assert new.result(WAIT) == {"cut": f"{new.id}:cut", "beside": "x"}
+    assert ran == {"done": 1, "cut": 1}
