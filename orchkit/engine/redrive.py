@@ -92,7 +92,6 @@ def same(recorded: Event, wanted: Event) -> bool:
     return (
         recorded.kind == wanted.kind
         and recorded.node == wanted.node
-        and recorded.generation == wanted.generation
         and recorded.leg == wanted.leg
         and recorded.attempt == wanted.attempt
         and recorded.status == wanted.status

@@ -37,9 +37,10 @@ def _step(name: str, inputs: Sequence[str]) -> Callable[..., Any]:
 
 
 class Bench:
-    """A program whose models count themselves and give what `values` says, a second each."""
+    """A program whose models count themselves and give what `values` says, a second each, or five if they are slow."""
 
-    def __init__(self, wf: ok.Workflow, **values: Any) -> None:
+    def __init__(self, wf: ok.Workflow, *slow: str, **values: Any) -> None:
+        self.slow = slow
         self.values = values
         self.ran: Counter[str] = Counter()
         graph = wf.checked()
@@ -54,7 +55,7 @@ class Bench:
             given = self.values.get(node.name)
             return given(inputs) if callable(given) else given if given is not None else f"{node.name}{inputs}"
 
-        return ok.fake(value, latency=1.0)
+        return ok.fake(value, latency=5.0 if node.name in self.slow else 1.0)
 
     def run(self) -> Drive:
         drive = Drive(self.program).start("x").run()
@@ -370,3 +371,33 @@ def test_a_node_may_be_invalidated_twice_before_it_settles() -> None:
     assert invalidated(drive) == [("top", -1, 2, "retry"), ("top", -1, 3, "retry"), ("below", -1, 2, "retry")]
     assert bench.ran == {"top": 1, "below": 1}
     assert value(drive, "below") == "below{'top': 'new'}"
+
+
+def test_items_that_are_at_work_with_an_old_list_are_cut_off_wherever_the_log_is() -> None:
+    wf = shape(MAPPED, kinds={"each": {"over": "list"}})
+    bench = Bench(wf, "each", list=["a", "b", "c"], each=lambda inputs: inputs["item"].upper())
+    drive = Drive(bench.program).start("x").until(2 * SECOND)
+    bench.values["list"] = ["z"]
+    drive.execution.invalidate(bench.program.graph.index["list"])
+    begin = len(drive.log)
+    log = drive.run().log
+    assert value(drive, "each") == ["Z"]
+    assert [(e.item, e.generation) for e in log if e.kind == "cancelled"] == [(0, 1), (1, 1), (2, 1)]
+    for cut in range(begin, len(log)):
+        resumed = Drive(bench.program, events=log[:cut]).redrive().run()
+        assert resumed.execution.error is None
+        assert resumed.log == log, f"cut after {cut}"
+
+
+def test_a_run_is_no_longer_degraded_by_what_has_come_right() -> None:
+    every = {"over": "list", "on_error": "skip"}
+    wf = shape("top; list; every: item; end: top list", kinds={"top": {"on_error": "skip"}, "every": every})
+    bench = Bench(wf, list=["a", "b"])
+    faults = ok.Faults(ok.faults.fail("top", rate=1.0), ok.faults.fail("every", rate=1.0))
+    drive = Drive(Program(bench.program.graph, bench.program.world, faults)).start("x").run()
+    assert drive.log[-1].status == "degraded"
+    drive = again(bench, drive, "top")
+    assert drive.log[-1].status == "degraded"
+    drive = again(bench, drive, "every")
+    assert drive.log[-1].status == "completed"
+    assert drive.log[-1].body["every"] == ["every{'item': 'a'}", "every{'item': 'b'}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -496,6 +498,93 @@ def test_a_question_with_another_answer_model_is_asked_again(store: ok.Store) ->
     assert [(e.kind, e.generation) for e in again.log if e.node] == [("asked", 1), ("invalidated", 2), ("asked", 2)]
     again.answer("review", {"approve": True, "note": "fine"})
     assert again.result(WAIT) == Long(approve=True, note="fine")
+
+
+def test_a_question_below_a_changed_step_is_taken_back_at_once_and_asked_again(store: ok.Store) -> None:
+    def define(greet: Callable[..., Any]) -> ok.Workflow:
+        wf = ok.Workflow("asks", input=str)
+        wf.step(greet)
+        wf.approval("review", answer=bool, show="draft")
+        return wf
+
+    def plain() -> Callable[..., Any]:
+        def draft(input: str) -> str:
+            return f"Dear {input}"
+
+        return draft
+
+    def same() -> Callable[..., Any]:
+        def draft(input: str) -> str:
+            return "Dear " + input
+
+        return draft
+
+    run = asked(Lab(), store, define(plain()))
+    again = store.resume(run.id, define(same())).wait_settled(WAIT)
+    assert opened(again) == [("draft", -1, 2, "changed"), ("review", -1, 2, "stale")]
+    assert [e.generation for e in again.log if e.kind == "asked"] == [1, 2]
+
+
+def test_what_no_route_leads_to_any_more_runs(store: ok.Store) -> None:
+    def define(*targets: str) -> ok.Workflow:
+        wf = ok.Workflow("routed", input=str)
+
+        @wf.route(to=list(targets))
+        def way(input: str) -> str:
+            return "send"
+
+        @wf.step
+        def send(input: str) -> str:
+            return "sent"
+
+        @wf.step
+        def file(input: str) -> str:
+            return "filed"
+
+        wf.approval("review", answer=bool)
+        return wf
+
+    run = asked(Lab(), store, define("send", "file"))
+    again = store.resume(run.id, define("send")).wait_settled(WAIT)
+    assert opened(again) == [("way", -1, 2, "changed"), ("file", -1, 2, "stale")]
+    again.answer("review", True)
+    assert again.result(WAIT) == {"send": "sent", "file": "filed", "review": True}
+
+
+def test_an_attempt_of_the_old_code_is_recorded_as_cancelled(store: ok.Store) -> None:
+    def define(body: Callable[..., Any]) -> ok.Workflow:
+        wf = ok.Workflow("stuck", input=str)
+        wf.step(retry=ok.Retry(2, wait=ok.backoff(0)))(body)
+        return wf
+
+    def stuck() -> Callable[..., Any]:
+        async def step(input: str, ctx: ok.Context) -> str:
+            if ctx.attempt == 1:
+                raise ConnectionError("busy")
+            await asyncio.Event().wait()
+            return "never"
+
+        return step
+
+    def quick() -> Callable[..., Any]:
+        async def step(input: str) -> str:
+            return "quick"
+
+        return step
+
+    begun = threading.Event()
+    run = define(stuck()).start("x", store=store)
+    run._handle.watch(lambda event: begun.set() if (event.kind, event.attempt) == ("started", 2) else None)
+    if not any((event.kind, event.attempt) == ("started", 2) for event in run.log):
+        assert begun.wait(WAIT)
+    run.suspend()
+    again = store.resume(run.id, define(quick()))
+    assert again.result(WAIT) == "quick"
+    tried = [(e.generation, e.attempt, e.kind) for e in again.log if e.attempt and e.kind != "waiting"]
+    assert tried == [
+        (1, 1, "started"), (1, 1, "failed"), (1, 2, "started"), (1, 2, "cancelled"), (2, 1, "started"),
+        (2, 1, "completed"),
+    ]  # fmt: skip
 
 
 def test_a_changed_run_killed_at_any_record_comes_to_the_same_result(store: ok.Store) -> None:
