@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ApprovalError,
         ApprovalUnknown,
         AttemptTimeout,
+        ChangedEffect,
         CodecError,
         ContextConflict,
         DefinitionChanged,
@@ -78,7 +79,7 @@ _ERRORS = (
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
     "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown",
     "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
-    "RunUnknown", "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
+    "RunUnknown", "ReplayError", "ReplayMismatch", "DefinitionChanged", "ChangedEffect", "CodecError",
 )  # fmt: skip
 _ROOMS |= dict.fromkeys(_ERRORS, "errors")
 
@@ -99,7 +100,7 @@ __all__ = [
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
     "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown",
     "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
-    "RunUnknown", "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
+    "RunUnknown", "ReplayError", "ReplayMismatch", "DefinitionChanged", "ChangedEffect", "CodecError",
 ]  # fmt: skip
 
 

@@ -28,7 +28,8 @@
     │   └── RunUnknown (LookupError)      the store has no such run
     ├── ReplayError
     │   ├── ReplayMismatch                the code asks for something else than the log holds
-    │   └── DefinitionChanged             the workflow is not the one that was recorded
+    │   ├── DefinitionChanged             the workflow is not the one that was recorded
+    │   └── ChangedEffect                 an effect that is done would be done again
     └── CodecError (TypeError)            a value cannot be stored as it is
 
 Siblings are things a caller would handle alike. Ids are attributes, not only text, and every error survives
@@ -45,6 +46,7 @@ __all__ = [
     "ApprovalError",
     "ApprovalUnknown",
     "AttemptTimeout",
+    "ChangedEffect",
     "CodecError",
     "ContextConflict",
     "DefinitionChanged",
@@ -218,6 +220,19 @@ class DefinitionChanged(ReplayError):
     """The workflow is not the one that was recorded. `nodes` names what differs."""
 
     nodes: tuple[str, ...] = ()
+
+
+class ChangedEffect(ReplayError):
+    """An effect that is done would be done again; nothing has run.
+
+    Attributes
+    ----------
+    run_id, node : str
+        Whose effect it is.
+    """
+
+    run_id: str = ""
+    node: str = ""
 
 
 class CodecError(OrchkitError, TypeError):

@@ -8,7 +8,7 @@ from orchkit.draw._picture import Arrow, Picture, Shape
 from orchkit.model.events import Event
 from orchkit.model.graph import Edge, Graph
 from orchkit.model.policies import Policy, option_name
-from orchkit.model.state import COMPLETED, DEGRADED, FAILED, OPEN, SKIPPED, RunState, fold, node_of
+from orchkit.model.state import COMPLETED, DEGRADED, FAILED, OPEN, SKIPPED, RunState, fold, has_node, node_of
 from orchkit.model.steps import Node
 
 __all__ = ["duration", "picture_of"]
@@ -35,8 +35,13 @@ def picture_of(graph: Graph, log: Sequence[Event] | None = None, caption: str = 
     state = None if log is None else fold(graph, log)
     own: dict[int, list[Event]] = {}
     for event in log or ():
-        if event.node:
-            own.setdefault(node_of(graph, event.node), []).append(event)
+        if not event.node or not has_node(graph, event.node):
+            continue  # the run's own, or of a node that is no longer there
+        node = node_of(graph, event.node)
+        if event.kind == "invalidated":
+            own[node] = [old for old in own.get(node, ()) if event.item not in (-1, old.item)]
+        else:
+            own.setdefault(node, []).append(event)
     edges = list(graph.edges())
     shapes = [_shape(node, i, state, own.get(i, [])) for i, node in enumerate(graph.nodes)]
     if any(edge.source == "input" for edge in edges):

@@ -48,7 +48,7 @@ async def asking(seat: Seat, inst: Instance) -> Outcome:
     shown: dict[str, Any] = {"show": None if node.show is None else ex.state.value(node.show)}
     if node.prefill:
         shown["prefill"] = {name: ex.state.value(source) for name, source in node.prefill}
-    asked = ex.emit(inst, Event(ex.t(), "asked", node.name, inst.item, dur=timeout, body=shown))
+    asked = ex.emit(inst, Event(ex.t(), "asked", node.name, inst.item, inst.generation, dur=timeout, body=shown))
     if not ex.has_answer(inst):
         await ex.fence(inst)
         _arm(seat, inst, asked, timeout)
@@ -57,9 +57,12 @@ async def asking(seat: Seat, inst: Instance) -> Outcome:
         answer = await suspend()
         ex.hide_pending(inst)
         if answer is None:
-            ex.emit(inst, Event(ex.t(), "expired", node.name, inst.item))
+            ex.emit(inst, Event(ex.t(), "expired", node.name, inst.item, inst.generation))
             return Outcome("completed", None)
-        _record_answer(inst, Event(ex.t(), "answered", node.name, inst.item, by=answer.by, body=answer.value), answer)
+        answered = Event(
+            ex.t(), "answered", node.name, inst.item, inst.generation, by=answer.by, body=answer.value
+        )  # fmt: skip
+        _record_answer(inst, answered, answer)
         return Outcome("completed", answer.value)
     finally:
         # Also when cancelled: whoever has sent an answer waits to hear what became of it.

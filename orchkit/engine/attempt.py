@@ -63,7 +63,7 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
     """
     ex = inst.execution
     key = effect_key(site.path, inst.item) if site.node.effect else ""
-    started = ex.emit(inst, Event(ex.t(), "started", site.path, inst.item, 1, leg, n, key=key))
+    started = ex.emit(inst, Event(ex.t(), "started", site.path, inst.item, inst.generation, leg, n, key=key))
     strike = _NO_STRIKE if site.faults is None else _strike(inst, site, leg, n, started)
     if inst.records:
         ex.skip_injected(inst)
@@ -108,7 +108,17 @@ def _strike(inst: Instance, site: Site, leg: int, n: int, started: Event) -> Str
     for fault, kind, severity in strike.records:
         ex.emit(
             inst,
-            Event(started.t, "injected", site.path, inst.item, 1, leg, n, status=kind, body=[fault, severity]),
+            Event(
+                started.t,
+                "injected",
+                site.path,
+                inst.item,
+                inst.generation,
+                leg,
+                n,
+                status=kind,
+                body=[fault, severity],
+            ),
         )
     return strike
 
@@ -287,8 +297,8 @@ def _record_cancelled(inst: Instance, site: Site, started: Event) -> None:
     t = ex.t()
     cost, tokens = _spent(inst)
     event = Event(
-        t, "cancelled", site.path, inst.item, 1, started.leg, started.attempt, "", t - started.t, cost, tokens,
-        key=started.key,
+        t, "cancelled", site.path, inst.item, inst.generation, started.leg, started.attempt, "", t - started.t, cost,
+        tokens, key=started.key,
     )  # fmt: skip
     ex.emit(inst, event)
 
@@ -301,8 +311,8 @@ def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) ->
         if ex.state.shared is not None and not inst.records:
             _record_writes(inst, started, t)
         event = Event(
-            t, "completed", site.path, inst.item, 1, leg, n, "ok", t - started.t, outcome.cost, outcome.tokens,
-            key=key, body=outcome.value,
+            t, "completed", site.path, inst.item, inst.generation, leg, n, "ok", t - started.t, outcome.cost,
+            outcome.tokens, key=key, body=outcome.value,
         )  # fmt: skip
     else:
         body = {
@@ -312,8 +322,8 @@ def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) ->
             "retry_after": failure.retry_after,
         }
         event = Event(
-            t, "failed", site.path, inst.item, 1, leg, n, outcome.status, t - started.t, outcome.cost, outcome.tokens,
-            str(failure), key=key, body=body,
+            t, "failed", site.path, inst.item, inst.generation, leg, n, outcome.status, t - started.t, outcome.cost,
+            outcome.tokens, str(failure), key=key, body=body,
         )  # fmt: skip
     ex.emit(inst, event)
 
@@ -324,4 +334,5 @@ def _record_writes(inst: Instance, started: Event, t: int) -> None:
     ex = inst.execution
     delta = inst.spent.written() if isinstance(inst.spent, Context) else {}
     if delta != recorded_writes(ex.state.open[inst.node, inst.item].events, started):
-        ex.emit(inst, Event(t, "context", started.node, inst.item, 1, started.leg, started.attempt, body=delta))
+        leg, n = started.leg, started.attempt
+        ex.emit(inst, Event(t, "context", started.node, inst.item, inst.generation, leg, n, body=delta))

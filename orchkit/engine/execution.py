@@ -8,12 +8,13 @@ from typing import Any
 from orchkit.clock.dice import Stream, path_of
 from orchkit.clock.kernel import Host, Kernel, suspend
 from orchkit.engine.context import Context
+from orchkit.engine.dropping import drop_open
 from orchkit.engine.instance import Instance
 from orchkit.engine.pipeline import pipeline
 from orchkit.engine.plan import plan
 from orchkit.engine.program import Program, Seat, Site
 from orchkit.engine.redrive import brief, redrive, same
-from orchkit.errors import ContextConflict, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
+from orchkit.errors import ContextConflict, DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.protocols import Failure, Journal, Outcome
 from orchkit.model.state import COMPLETED, DEGRADED, READY, RunState, apply, fold, result_of
@@ -49,6 +50,8 @@ class Execution:
         From `orchkit.clock.dice.base_of`.
     events : sequence of Event
         The log so far; empty for a new run.
+    changed : bool
+        Whether the log is of another shape of the workflow; a ``resumed`` that says so is recorded next.
     number : int
         Breaks ties between runs of one kernel.
     strict : bool
@@ -76,6 +79,7 @@ class Execution:
         base: int = 0,
         dice_base: int = 0,
         events: Sequence[Event] = (),
+        changed: bool = False,
         number: int = 0,
         strict: bool = False,
         deps: object = None,
@@ -99,7 +103,7 @@ class Execution:
         self.on_question = on_question
         self.on_end = on_end
         self.events: list[Event] = list(events)
-        self.state: RunState = fold(program.graph, self.events)
+        self.state: RunState = fold(program.graph, self.events, changed=changed)
         self.instances: dict[tuple[int, int], Instance] = {}
         self.pending: dict[tuple[int, int], Event] = {}
         self.deferred: list[tuple[Instance, Callable[[], None]]] = []
@@ -261,17 +265,21 @@ class Execution:
             return
         self._advancing = True
         try:
-            ready = self.state.ready
-            while ready and self.error is None and (action := plan(self.state)) is not None:
+            state = self.state
+            while (state.ready or state.stale) and self.error is None and (action := plan(state)) is not None:
                 seat = self.program.seats[action.node]
-                if action.verb == "skip":
-                    self.record(Event(self.t(), "skipped", seat.node.name))
-                elif self.state.shared is not None and (conflict := self._conflict_before(action.node)) is not None:
-                    self._fail(seat.node.name, conflict)
+                if action.verb == "start":
+                    if state.shared is not None and (conflict := self._conflict_before(action.node)) is not None:
+                        self._fail(action.node, conflict)
+                    else:
+                        self._launch(seat, action.node, action.item)
                 elif action.verb == "close":
                     self._close_map(seat, action.node)
+                elif action.verb == "invalidate":
+                    self._invalidate(action.node, action.item, state.stale[action.node, action.item])
                 else:
-                    self._launch(seat, action.node, action.item)
+                    status = "" if action.verb == "skip" else "effect"
+                    self.record(self._node_event("skipped", action.node, status))
         except BaseException as error:
             self.abort(error)
         finally:
@@ -286,8 +294,8 @@ class Execution:
         conflict = shared.conflict(shared.ancestors(node, self.state.values))
         return None if conflict is None else f"{ContextConflict.__name__}: {conflict}"
 
-    def _fail(self, name: str, error: str) -> None:
-        self.record(Event(self.t(), "settled", name, status="failed", error=error))
+    def _fail(self, node: int, error: str) -> None:
+        self.record(self._node_event("settled", node, "failed", error))
         self.stop("failed")
 
     def _launch(self, seat: Seat, node: int, item: int) -> Instance:
@@ -298,23 +306,29 @@ class Execution:
         assert len(self.events) > before or self.driving or self.error is not None
         return inst
 
+    def _node_event(self, kind: str, node: int, status: str, error: str = "") -> Event:
+        state = self.state
+        generation = 1 if not state.generations else state.generation(node)
+        name = self.program.seats[node].node.name
+        return Event(self.t(), kind, name, generation=generation, status=status, error=error)
+
     def _close_map(self, seat: Seat, node: int) -> None:
         over = seat.node.over
         assert over is not None
         value = self.state.value(over)
         if not isinstance(value, list):
-            self._no_list(seat, over, value)
+            self._no_list(seat, node, over, value)
             return
-        degraded = self.state.maps[node].degraded if node in self.state.maps else False
-        self.record(Event(self.t(), "settled", seat.node.name, status="degraded" if degraded else "completed"))
+        degraded = node in self.state.maps and self.state.maps[node].degraded
+        self.record(self._node_event("settled", node, "degraded" if degraded else "completed"))
 
-    def _no_list(self, seat: Seat, over: str, value: Any) -> None:
+    def _no_list(self, seat: Seat, node: int, over: str, value: Any) -> None:
         name = seat.node.name
         error = f"TypeError: map {name!r} goes over {over!r}, which gave a {type(value).__name__}; it needs a list"
         if seat.node.on_error == "skip":
-            self.record(Event(self.t(), "skipped", name, status="error", error=error))
+            self.record(self._node_event("skipped", node, "error", error))
         else:
-            self._fail(name, error)
+            self._fail(node, error)
 
     def settle(self, inst: Instance, outcome: Outcome) -> None:
         """Record what an instance came to, and go on."""
@@ -327,19 +341,70 @@ class Execution:
 
     def _settle(self, inst: Instance, outcome: Outcome) -> None:
         seat = self.program.seats[inst.node]
-        name = seat.node.name
+        name, generation = seat.node.name, inst.generation
         del self.instances[inst.node, inst.item]
         cause, inst.cause = inst.cause, None  # its traceback holds the frames that hold the instance: a cycle
         if outcome.failure is None:
             status = "degraded" if outcome.status == "degraded" else "completed"
-            self.emit(inst, Event(self.t(), "settled", name, inst.item, status=status))
+            self.emit(inst, Event(self.t(), "settled", name, inst.item, generation, status=status))
         elif seat.node.on_error == "skip":
-            self.emit(inst, Event(self.t(), "skipped", name, inst.item, status="error", error=str(outcome.failure)))
+            error = str(outcome.failure)
+            self.emit(inst, Event(self.t(), "skipped", name, inst.item, generation, status="error", error=error))
         else:
             if cause is not None:
                 self.causes[inst.node, inst.item] = cause
-            self.emit(inst, Event(self.t(), "settled", name, inst.item, status="failed", error=str(outcome.failure)))
+            error = str(outcome.failure)
+            self.emit(inst, Event(self.t(), "settled", name, inst.item, generation, status="failed", error=error))
             self.stop("failed")
+
+    # Generations
+
+    def invalidate(
+        self, node: int, item: int = -1, status: str = "retry", why: str | None = None, by: str = ""
+    ) -> None:
+        """Open the next generation of a node, or of one item of a map, and go on.
+
+        What is open of it is cancelled; what follows is invalidated when it settles with another value. Does nothing
+        once the run has ended.
+
+        Parameters
+        ----------
+        node, item : int
+            Index of the node; -1, or of an item that has begun.
+        status : {"retry", "override", "changed", "stale", "failed", "cancelled"}
+            What for.
+        why, by : str
+            Recorded.
+
+        Raises
+        ------
+        DefinitionError
+            If that item has not begun: there is nothing to start again.
+        """
+        if self._over or self.driving:
+            return
+        progress = self.state.maps.get(node)
+        if item >= 0 and (progress is None or item >= progress.next):
+            name = self.program.seats[node].node.name
+            raise DefinitionError(f"{name!r}[{item}] of run {self.run_id!r} has not begun: nothing of it starts again")
+        try:
+            self._invalidate(node, item, status, why, by)
+        except BaseException as error:
+            self.abort(error)
+            return
+        self.advance()
+
+    def _invalidate(self, node: int, item: int, status: str, why: str | None = None, by: str = "") -> None:
+        drop_open(self, node, item)
+        self.causes.pop((node, item), None)
+        if self.error is None:
+            name, generation = self.program.seats[node].node.name, self.state.generation(node) + 1
+            self.record(Event(self.t(), "invalidated", name, item, generation, status=status, by=by, body=why))
+
+    def _invalidate_stale(self) -> None:
+        state = self.state
+        while state.stale and self.error is None and (action := plan(state)) is not None:
+            self._invalidate(action.node, action.item, state.stale[action.node, action.item])
 
     def stop(self, status: str) -> None:
         """Start nothing new, cancel what is in flight in key order, and end the run."""
@@ -481,6 +546,7 @@ class Execution:
         if self._stopping():
             self.stop("failed" if self.state.failing is not None else "cancelled")
             return
+        self._invalidate_stale()  # before any body: one whose input has changed must not start again
         for inst, go_on in sorted(waiting, key=lambda pair: pair[0].key):
             if self.instances.get((inst.node, inst.item)) is inst:
                 go_on()

@@ -24,13 +24,14 @@ class Instance(Fibre):
     It is its own first fibre: one object an instance, and no cycle is left behind when it settles.
     """
 
-    __slots__ = ("answers", "began", "cause", "execution", "handle", "item", "node", "records", "spent")
+    __slots__ = ("answers", "began", "cause", "execution", "generation", "handle", "item", "node", "records", "spent")
 
     def __init__(self, execution: Execution, node: int, item: int) -> None:
         super().__init__(execution.number << 56 | node << 40 | (item + 1) << 8 | 1)
         self.execution = execution
         self.node = node
         self.item = item
+        self.generation = 1 if not execution.state.generations else execution.state.generation(node, item)
         self.handle: object = None
         self.began = 0
         self.spent: Context | Draw | None = None
@@ -46,7 +47,7 @@ class Instance(Fibre):
         """Tell whoever has sent an answer that is not in the log that it will not be."""
         waiting, self.answers = self.answers, []
         for answer in waiting:
-            answer.told(AnswerLate("another answer, the deadline, or the end of the run was first"))
+            answer.told(AnswerLate("another answer, the deadline, a new question or the end of the run was first"))
 
     def crashed(self, error: BaseException) -> None:
         """End the run: a layer never lets an exception out, so this is the store, a crash or a bug."""

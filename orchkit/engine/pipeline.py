@@ -48,5 +48,5 @@ async def _picking(seat: Seat, inst: Instance) -> Outcome:
     if outcome.failure is None:
         ex = inst.execution
         picks = outcome.value if isinstance(outcome.value, list) else [outcome.value]
-        ex.emit(inst, Event(ex.t(), "picked", seat.node.name, inst.item, body=picks))
+        ex.emit(inst, Event(ex.t(), "picked", seat.node.name, inst.item, inst.generation, body=picks))
     return outcome

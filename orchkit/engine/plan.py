@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from orchkit.model.state import RunState, map_state
+from orchkit.model.state import READY, RunState, map_state
 
 __all__ = ["Action", "plan"]
 
 
 class Action(NamedTuple):
-    """One thing to do: "skip" a node, "start" an instance, or "close" a map whose items are done."""
+    """One thing to do.
+
+    It is to "invalidate" an instance whose input has changed, "skip" a node, "withhold" an effect, "start" an
+    instance, or "close" a map whose items are done.
+    """
 
     verb: str
     node: int
@@ -32,15 +36,31 @@ def plan(state: RunState) -> Action | None:
     """
     if state.failing is not None or state.cancelling or state.status != "running":
         return None
+    if state.stale:
+        return Action("invalidate", *min(state.stale))
+    held = state.unsure() if state.before else ()
     for node in state.ready:
+        if node in held:
+            continue
         if state.doomed(node):
             return Action("skip", node)
         spec = state.graph.nodes[node]
-        if spec.kind != "map":
-            return Action("start", node)
-        progress = map_state(state, node)
-        if progress.done == progress.size:
-            return Action("close", node)
-        if progress.next < progress.size and (spec.limit is None or progress.running < spec.limit):
+        withhold = state.withheld and spec.effect and state.standing[node] == READY
+        if withhold or spec.kind != "map":
+            return Action("withhold" if withhold else "start", node)
+        action = _of_map(state, node, spec.limit)
+        if action is not None:
+            return action
+    return None
+
+
+def _of_map(state: RunState, node: int, limit: int | None) -> Action | None:
+    progress = map_state(state, node)
+    if progress.done == progress.size:
+        return Action("close", node)
+    if limit is None or progress.running < limit:
+        if progress.again:
+            return Action("start", node, progress.again[0])
+        if progress.next < progress.size:
             return Action("start", node, progress.next)
     return None

@@ -37,6 +37,8 @@ def redrive(execution: Execution) -> None:
     execution.driving = True
     try:
         for key, opened in state.open.items():
+            if state.stale.get((key[0], -1)) == "changed":
+                continue  # its code is another one, and what it has begun is about to be dropped
             execution.instances[key] = inst = Instance(execution, *key)
             inst.records = deque(opened.events)
         for event in _open_events(execution):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.bridge import wait_async, wait_blocking
-from orchkit.errors import ApprovalUnknown
+from orchkit.errors import ApprovalUnknown, DefinitionError, RunError
+from orchkit.runs.fork import Fork, fork
 from orchkit.runs.frames import event_frame
 from orchkit.runs.handle import Handle, receipt, shared_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from orchkit.engine.program import Program
+    from orchkit.hall.workflow import Workflow
     from orchkit.model.events import Event
 
 __all__ = ["Run"]
@@ -266,8 +269,8 @@ class Run:
     def cancel(self, *, by: str = "", why: str = "") -> None:
         """End the run: bodies are cancelled and recorded so, and what is recorded stays.
 
-        Blocks until that is durable, which takes milliseconds. It cannot be resumed. A run that has ended stays as
-        it is.
+        Blocks until that is durable, which takes milliseconds. ``store.resume`` goes on with it, unless it has
+        ``durability="memory"``. A run that has ended stays as it is.
 
         Parameters
         ----------
@@ -307,6 +310,116 @@ class Run:
         """
         self._handle.suspend(by=by, why=why)
 
+    def fork(
+        self,
+        at: str | None = None,
+        *,
+        set: Mapping[str, Any] | None = None,
+        workflow: Workflow | None = None,
+        effects: str = "run",
+    ) -> Run:
+        """Make a new run that keeps what this one has recorded, but for a node and all that follows it.
+
+        Blocks until the new run is durable, which takes milliseconds; nothing executes before `go`. This run stays as
+        it is, and may still be going.
+
+        Parameters
+        ----------
+        at : str, optional
+            The node from which on everything is dropped; may be left out when something is set.
+        set : dict of node to value, optional
+            Results that somebody decides: these nodes do not execute, and what follows them is dropped. A map's is
+            its whole list.
+        workflow : Workflow, optional
+            Whose code goes on; without it, this run's. What is kept is kept also where the code has changed. Faults
+            that were injected into this run are not in the new one.
+        effects : {"run", "skip"}
+            Whether effects that come up in the new run happen, under keys of its own, or are skipped.
+
+        Returns
+        -------
+        Run
+            Suspended, with an id of its own and the same start; `plan` lists what will execute. What had failed, was
+            cancelled or was open, and is kept, goes on there too, and so does a question, with its deadline.
+
+        Raises
+        ------
+        DefinitionError
+            If a name is no node's, a value does not fit, or neither `at` nor `set` is given.
+        RunError
+            For a simulated run, and one from a store without ``workflow=``.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("letter", input=str)
+        >>> @wf.step
+        ... def draft(input: str) -> str:
+        ...     return f"Dear {input}"
+        >>> @wf.step
+        ... def polish(draft: str) -> str:
+        ...     return f"{draft}!"
+        >>> run = wf.start("Dana", durability="memory")
+        >>> run.result()
+        'Dear Dana!'
+        >>> new = run.fork(set={"draft": "Hello Dana"})
+        >>> new.status, new.plan.node.tolist()
+        ('suspended', ['polish'])
+        >>> new.result()
+        'Hello Dana!'
+        """
+        program = None if workflow is None else _program_of(workflow)
+        return Run(fork(self._handle, at, _checked_set(set), program, effects))
+
+    @property
+    def plan(self) -> pd.DataFrame:
+        """What a forked run will execute, a row a node or item, as long as no route goes elsewhere.
+
+        Columns: node, item, why ("at", "follows", "open", "failed", "cancelled", "not begun"), effect ("" for none,
+        "new key": its receiver will see another effect, for the key holds the run's id, or "skipped").
+
+        Raises
+        ------
+        RunError
+            If the run is not a fork.
+        """
+        import pandas as pd
+
+        rows = [(one.node, one.item, one.why, one.effect) for one in self._forked().planned]
+        frame = pd.DataFrame(rows, columns=["node", "item", "why", "effect"])
+        frame["item"] = frame["item"].astype("Int64")
+        return frame
+
+    def go(self, *, deps: object = None) -> Run:
+        """Start a forked run; awaiting it or asking for its result does the same. Does nothing the second time.
+
+        Blocks until it is recorded that it goes on, which takes milliseconds, and not until it ends.
+
+        Parameters
+        ----------
+        deps : object, optional
+            Handed to steps; without it, what the forked run had if this process executed it.
+
+        Returns
+        -------
+        Run
+            This one.
+
+        Raises
+        ------
+        RunError
+            If the run is not a fork.
+        """
+        self._forked().go(deps)
+        return self
+
+    def _forked(self) -> Fork:
+        if not isinstance(self._handle, Fork):
+            raise RunError(
+                f"run {self.id!r} is no fork: it has nothing planned; new = run.fork(at=...) makes one", run_id=self.id
+            )
+        return self._handle
+
     def __repr__(self) -> str:
         return f"Run({self._handle.head.workflow!r}, {self.id}, {self.status})"
 
@@ -316,3 +429,18 @@ class Run:
         from orchkit.hall.drawing import show_run  # only a notebook draws
 
         return show_run(self._handle.program.graph, self.log, f"run {self.id} · {self.status}")
+
+
+def _program_of(workflow: Any) -> Program:
+    from orchkit.engine.program import Program
+    from orchkit.hall.workflow import Workflow
+
+    if not isinstance(workflow, Workflow):
+        raise DefinitionError(f"fork(workflow={workflow!r}): give the ok.Workflow that recorded the run")
+    return Program(workflow.checked())
+
+
+def _checked_set(values: Any) -> Mapping[str, Any]:
+    if values is not None and not isinstance(values, Mapping):
+        raise DefinitionError(f"fork(set={values!r}): give a dict of node to the value that it is to have")
+    return values or {}

@@ -115,7 +115,9 @@ class Store:
         """List the open questions of runs without an end, a row each: run, node, item, asked (s), shown (JSON)."""
         frame: pd.DataFrame = self._kept.frame(
             """select a.run, a.node, a.item, a.asked, a.shown from approval a join run r using (run)
-               where a.status = 'asked' and r.status in ('open', 'suspended')"""
+               where a.status = 'asked' and r.status in ('open', 'suspended') and not exists (
+                   select 1 from event e where e.run = a.run and e.node = a.node and e.kind = 'invalidated'
+                   and e.generation > a.generation and (e.item is null or e.item = a.item))"""
         )
         return frame
 
@@ -179,28 +181,30 @@ class Store:
         if going is not None:
             return Run(going)
         head, events = self._kept.head(run_id), self._kept.events(run_id)
-        return Run(PastRun(head, events, holder=self._kept.holders().get(run_id)))
+        return Run(PastRun(head, events, holder=self._kept.holders().get(run_id), store=self._kept))
 
     def resume(
-        self, run_id: str, workflow: Workflow | None = None, *, deps: object = None, on_change: str = "error"
+        self, run_id: str, workflow: Workflow | None = None, *, deps: object = None, on_change: Any = "rerun"
     ) -> Run:
-        """Go on with a run from its log; a run that has ended is given as it is.
+        """Go on with a run from its log; one that was completed is given as it is.
 
         Blocks until it is recorded that the run goes on, which takes milliseconds, and not until it ends.
 
         What is recorded is not run again. An attempt without an outcome starts again under the same number, and an
-        effect with the same idempotency key.
+        effect with the same idempotency key. What failed a run, or was cancelled with it, starts again in the next
+        generation; a question that was open stays open, with the deadline that it had.
 
         Parameters
         ----------
         run_id : str
         workflow : Workflow, optional
-            The one that recorded it; without it, the one that this process has defined under its name.
+            The one that recorded it, as it is now; without it, the one that this process has defined under its name.
         deps : object
             As in ``wf.start``.
-        on_change : {"error", "keep"}
-            What to do when a step is not as it was recorded: refuse, or keep what is recorded and go on with the
-            new code.
+        on_change : {"rerun", "keep", "error"} or dict of node to one of these
+            What to do when a step is not as it was recorded: run it again, and what follows where its value is
+            another one then, which is printed first; keep what is recorded and go on with the new code; or refuse.
+            A node that a dict does not name is rerun.
 
         Returns
         -------
@@ -212,12 +216,19 @@ class Store:
             If there is no such run.
         RunHeld
             If a process is executing it; `pid` and `host` say which.
+        ChangedEffect
+            If a changed step has completed its effect already, and a dict does not say what to do with it.
         DefinitionChanged
-            If the workflow has changed; it names the nodes.
+            If the workflow has changed and `on_change` says "error"; it names the nodes.
         ReplayMismatch
             If the workflow wants something else than the log holds.
         DefinitionError
             If the workflow is another one, or an argument makes no sense.
+
+        Notes
+        -----
+        An effect that has been completed is never repeated because of a new input: it stays as it is, and the printed
+        line says so. ``on_change={"send": "rerun"}`` allows it, under the same idempotency key.
         """
         from orchkit.engine.program import Program
         from orchkit.hall.workflow import Workflow
@@ -230,7 +241,7 @@ class Store:
         resumed = live.resume(program, run_id, store=self._kept, deps=deps, on_change=on_change)
         if resumed is not None:
             return Run(resumed)
-        return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id), program))
+        return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id), program, store=self._kept))
 
     def resume_all(self, *, deps: object = None, on_change: str = "error") -> Resumed:
         """Go on with every run that is orphaned or suspended; those that have failed are left as they are.

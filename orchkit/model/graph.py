@@ -135,6 +135,16 @@ class Graph:
         self.with_input = tuple(any(dep.source == "input" for dep in node.deps) for node in nodes)
         self.targets = tuple(tuple(index[target] for target in node.targets) for node in nodes)
 
+    def descendants(self, nodes: Iterable[int]) -> set[int]:
+        """Give what comes after any of these nodes, by data, order or choice, directly or not."""
+        found: set[int] = set()
+        heads = set(nodes)
+        for node in range(len(self.nodes)) if heads else ():
+            if node in heads or node in found:
+                found.update(dep.target for dep in self.followers[node])
+                found.update(self.targets[node])
+        return found
+
     def edges(self) -> Iterator[Edge]:
         """Give every arrow, in order of the nodes; the workflow's input is a source named ``input``."""
         for node in self.nodes:

@@ -7,7 +7,7 @@ of them have settled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchkit.model.events import Event
@@ -57,9 +57,11 @@ class SharedState:
         Per node that has begun, its ancestors: fixed then, for a second route may pick it later.
     live : dict of int to int
         Per node that has settled live, its ancestors and itself.
+    before : dict of int to dict
+        Per node that was invalidated and has not settled again, what it had written, by item.
     """
 
-    __slots__ = ("_graph", "_last", "begun", "live", "model", "writes")
+    __slots__ = ("_graph", "_last", "before", "begun", "live", "model", "writes")
 
     def __init__(self, graph: Graph, model: SharedModel) -> None:
         self._graph = graph
@@ -68,6 +70,7 @@ class SharedState:
         self.writes: dict[tuple[int, int], dict[str, Any]] = {}
         self.begun: dict[int, int] = {}
         self.live: dict[int, int] = {}
+        self.before: dict[int, dict[int, Any]] = {}
 
     def ancestors(self, node: int, values: Sequence[Any]) -> int:
         """Give the ancestors that a node has now: its live sources, the routes that picked it, and theirs."""
@@ -100,6 +103,28 @@ class SharedState:
         if node not in self.begun:
             self.begin(node, values)
         self.live[node] = self.begun[node] | 1 << node
+
+    def leave(self, node: int) -> None:
+        """Take back what a node had written and how it stood: it was skipped this time."""
+        self.live.pop(node, None)
+        self.drop(node, lambda item: True)
+
+    def drop(self, node: int, gone: Callable[[int], bool]) -> None:
+        """Forget what those items of a node had written that are not there any more."""
+        for key in [key for key in self.writes if key[0] == node and gone(key[1])]:
+            del self.writes[key]
+        self._last = None
+
+    def remember(self, node: int) -> None:
+        """Keep in mind what a node had written, for it is to settle once more."""
+        self.before.setdefault(node, self._of_one(node))
+
+    def has_changed(self, node: int) -> bool:
+        """Say whether a node that has settled once more has written something else."""
+        return self.before.pop(node, {}) != self._of_one(node)
+
+    def _of_one(self, node: int) -> dict[int, Any]:
+        return {item: delta for (writer, item), delta in self.writes.items() if writer == node}
 
     @property
     def everyone(self) -> int:

@@ -12,13 +12,12 @@ from hashlib import blake2b
 from types import CellType, CodeType
 from typing import Any
 
-from orchkit.errors import DefinitionChanged
 from orchkit.model.graph import Graph
 from orchkit.model.policies import Fallback, Policy
 from orchkit.model.steps import Node, Step
 from orchkit.model.text import without_addresses
 
-__all__ = ["check_unchanged", "fingerprints"]
+__all__ = ["fingerprints"]
 
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
@@ -44,25 +43,6 @@ def _fingerprint(graph: Graph, node: Node) -> str:
     return known[1]
 
 
-def check_unchanged(recorded: dict[str, str], graph: Graph) -> None:
-    """Refuse to go on with another workflow than the recorded one.
-
-    Raises
-    ------
-    DefinitionChanged
-        Naming the nodes that differ, and the way out.
-    """
-    now = fingerprints(graph)
-    changed = sorted(name for name in recorded.keys() | now.keys() if recorded.get(name) != now.get(name))
-    if changed:
-        names = ", ".join(map(repr, changed))
-        raise DefinitionChanged(
-            f"workflow {graph.name!r} is not as it was recorded: {names} changed; resume with the old definition, or "
-            "pass on_change='keep' to keep what is recorded and go on with the new one",
-            nodes=tuple(changed),
-        )
-
-
 def _digest(text: str) -> str:
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -76,8 +56,21 @@ def _describe(node: Node) -> str:
     code = f"version {node.version}" if node.version is not None else ""
     if not code and node.function is not None:
         code = _code_of(node.function.fn) + ascii(node.function.consts)
-    answer = getattr(node.answer, "__qualname__", repr(node.answer))
-    return without_addresses(ascii((place, policies, code, answer)))
+    return without_addresses(ascii((place, policies, code, _describe_answer(node.answer))))
+
+
+def _describe_answer(answer: Any, seen: tuple[Any, ...] = ()) -> Any:
+    """Tell a question's model with its fields, for an answer to the old ones may not fit the new ones."""
+    name = getattr(answer, "__qualname__", repr(answer))
+    if not isinstance(answer, type) or answer in seen:
+        return name
+    fields = getattr(answer, "model_fields", None) or getattr(answer, "__dataclass_fields__", None) or {}
+    types = {field: getattr(one, "annotation", getattr(one, "type", None)) for field, one in fields.items()}
+    told = [
+        (field, _describe_answer(types[field], (*seen, answer)), repr(one.default)) for field, one in fields.items()
+    ]
+    members = list(getattr(answer, "__members__", ()))
+    return (name, told, members) if told or members else name
 
 
 def _describe_policy(policy: Policy) -> str:

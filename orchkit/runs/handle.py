@@ -11,9 +11,10 @@ from orchkit.engine.program import Program
 from orchkit.errors import ContextConflict, DefinitionError, RunCancelled, RunError
 from orchkit.model.codec import codec_for
 from orchkit.model.events import Event, canonical_digest, exact_digest
+from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
 from orchkit.model.shared import winning_writes
-from orchkit.model.state import FALLBACK, RunState, fold, node_of, result_of
+from orchkit.model.state import FALLBACK, RunState, fold, result_of
 
 __all__ = [
     "Handle",
@@ -36,6 +37,7 @@ class Handle(Protocol):
 
     head: Head
     program: Program | None
+    store: RunStore | None
 
     def log(self) -> list[Event]:
         """Give its events so far."""
@@ -75,6 +77,8 @@ class PastRun:
         What ended it, when its log cannot tell.
     holder : object, optional
         The process that executes it, with ``pid`` and ``host``.
+    store : RunStore, optional
+        Where it is kept.
     """
 
     def __init__(
@@ -84,8 +88,10 @@ class PastRun:
         program: Program | None = None,
         error: BaseException | None = None,
         holder: Any = None,
+        store: RunStore | None = None,
     ) -> None:
         self.head = head
+        self.store = store
         self.program = program
         self._events = list(events)
         self._error = error
@@ -131,7 +137,7 @@ class PastRun:
                 f"store.resume({self.head.run_id!r}, workflow)",
                 run_id=self.head.run_id,
             )
-        return run_error(self.head.run_id, self._events)
+        return run_error(self.head, self._events)
 
     def settled(self) -> Future[None]:
         """Give a future that is already done."""
@@ -147,8 +153,10 @@ class PastRun:
         for event in self._events:
             if event.kind == "asked":
                 open_[event.node, event.item] = event
-            elif event.kind in ("answered", "expired"):
+            elif event.kind in ("answered", "expired") or (event.kind == "invalidated" and event.item >= 0):
                 open_.pop((event.node, event.item), None)
+            elif event.kind == "invalidated":
+                open_ = {key: asked for key, asked in open_.items() if key[0] != event.node}
         return list(open_.values())
 
     def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
@@ -180,9 +188,8 @@ class PastRun:
         if self._holder is not None and self._open():
             return self._elsewhere()
         run_id, status = self.head.run_id, self.status()
-        todo = (
-            f"resume it first: store.resume({run_id!r}, workflow)" if self._open() else "it has ended and asks nothing"
-        )
+        again = self._open() or status in ("failed", "cancelled")
+        todo = f"resume it first: store.resume({run_id!r}, workflow)" if again else "it has ended and asks nothing"
         return RunError(f"run {run_id!r} is {status}; {todo}", run_id=run_id, node=node)
 
 
@@ -258,6 +265,11 @@ def _written(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
     written: dict[str, dict[str, Any]] = {}
     for event in events:
         key = event.node.partition(FALLBACK)[0], event.item
+        if event.kind == "invalidated":
+            gone = event.node if event.item < 0 else f"{event.node}[{event.item}]"
+            written = {who: delta for who, delta in written.items() if who.partition("[")[0] != gone and who != gone}
+            open_ = {who: log for who, log in open_.items() if who[0] != event.node or event.item not in (-1, who[1])}
+            continue
         open_.setdefault(key, []).append(event)
         if event.kind == "settled" and event.status != "failed":
             delta = winning_writes(open_.pop(key))
@@ -266,11 +278,12 @@ def _written(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
     return written
 
 
-def run_error(run_id: str, events: Sequence[Event]) -> RunError:
+def run_error(head: Head, events: Sequence[Event]) -> RunError:
     """Say in one plain error how a run ended, from its log."""
+    run_id = head.run_id
     last = events[-1]
     if last.status == "cancelled":
-        return _cancelled(run_id, events)
+        return _cancelled(head, events)
     if last.error.startswith(_CONFLICT):
         return _conflict(last.error, run_id=run_id)
     end = failed_end(events)
@@ -299,29 +312,39 @@ def _conflict(error: str, run_id: str, node: str = "") -> ContextConflict:
     return ContextConflict(f"{error.removeprefix(_CONFLICT)} (run {run_id!r})", run_id=run_id, node=node)
 
 
-def _cancelled(run_id: str, events: Sequence[Event]) -> RunCancelled:
+def _cancelled(head: Head, events: Sequence[Event]) -> RunCancelled:
     wish = next((event for event in reversed(events) if event.kind == "cancelled" and not event.node), None)
     who = f" by {wish.by}" if wish is not None and wish.by else ""
     why = f": {wish.body}" if wish is not None and wish.body else ""
+    kept = head.durability != "memory"
+    todo = f"go on with store.resume({head.run_id!r}, workflow)" if kept else "for a result start it again"
     return RunCancelled(
-        f"run {run_id!r} was cancelled{who}{why}; what it recorded is kept in run.events; for a result start it again",
-        run_id=run_id,
+        f"run {head.run_id!r} was cancelled{who}{why}; what it recorded is kept in run.events; {todo}",
+        run_id=head.run_id,
     )
 
 
 def failed_end(events: Sequence[Event]) -> Event | None:
-    """Give the end of what failed a run.
+    """Give the end of what failed a run, in its present generation.
 
     It is that of the node that failed it, not of what it had got over before; or else the first skip, which led to
     the others.
     """
-    ends = [event for event in events if event.kind in ("settled", "skipped") and event.error]
-    return next((event for event in ends if event.kind == "settled"), ends[0] if ends else None)
+    ends: dict[tuple[str, int], Event] = {}
+    for event in events:
+        if event.kind in ("settled", "skipped"):
+            if event.error:
+                ends[event.node, event.item] = event
+        elif event.kind == "invalidated":
+            gone = [key for key in ends if key[0] == event.node and event.item in (-1, key[1])]
+            for key in gone:
+                del ends[key]
+    return next((end for end in ends.values() if end.kind == "settled"), next(iter(ends.values()), None))
 
 
 def last_try(events: Sequence[Event], end: Event) -> Event | None:
     """Give the last failed attempt of the instance that ended so, those of its fallbacks included."""
-    failed = (event for event in reversed(events) if event.kind == "failed")
+    failed = (event for event in reversed(events) if event.kind == "failed" and event.generation == end.generation)
     return next((event for event in failed if _owns(end, event)), None)
 
 
@@ -331,7 +354,7 @@ def _owns(end: Event, event: Event) -> bool:
 
 def failing_key(program: Program, events: Sequence[Event]) -> tuple[int, int] | None:
     """Give (node index, item) of the failure that ended a run."""
-    for event in events:
-        if event.kind == "settled" and event.status == "failed":
-            return node_of(program.graph, event.node), event.item
-    return None
+    end = failed_end(events)
+    if end is None or end.kind != "settled" or end.node not in program.graph.index:
+        return None
+    return program.graph.index[end.node], end.item

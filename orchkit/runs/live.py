@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from itertools import count
@@ -32,7 +33,8 @@ from orchkit.model.codec import codec_for, plain
 from orchkit.model.events import Event
 from orchkit.model.protocols import Journal, RunStore
 from orchkit.model.records import Head
-from orchkit.runs.fingerprint import check_unchanged, fingerprints
+from orchkit.runs.changes import go_on_from, rehearse
+from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.handle import failing_key, run_error, typed_result
 
 __all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start", "suspend_runs_of"]
@@ -57,10 +59,19 @@ class LiveRun:
     """
 
     def __init__(
-        self, head: Head, program: Program, store: RunStore, journal: Journal, deps: object, events: list[Event]
+        self,
+        head: Head,
+        program: Program,
+        store: RunStore,
+        journal: Journal,
+        deps: object,
+        events: list[Event],
+        *,
+        changed: bool = False,
     ) -> None:
         self.head = head
-        self.store = store
+        self.store: RunStore | None = store
+        self.deps = deps
         self.program: Program | None = program
         self._program = program
         self._engine: EngineThread = engine_thread()
@@ -78,6 +89,7 @@ class LiveRun:
             base=head.started,
             dice_base=base_of(0, head.run_id),
             events=events,
+            changed=changed,
             number=next(_NUMBERS),
             strict=head.durability == "strict",
             deps=deps,
@@ -109,13 +121,13 @@ class LiveRun:
         else:
             _tell(admitted, error)
 
-    def go_on(self, admitted: Future[None]) -> None:
-        """Record that it is resumed, rebuild what was open, and go."""
+    def go_on(self, news: dict[str, Any], admitted: Future[None]) -> None:
+        """Record that it is resumed, and what is new; rebuild what was open, and go."""
         execution = self._execution
         self._engine.host.stamp()
         execution.rebase()
         try:
-            execution.record(Event(execution.t(), "resumed"))
+            execution.record(Event(execution.t(), "resumed", body=news or None))
             execution.redrive()
         except BaseException as error:
             execution.abort(error)
@@ -157,7 +169,7 @@ class LiveRun:
 
     def _finish(self, error: BaseException | None) -> None:
         _LIVE.pop(self.head.run_id, None)
-        self._execution.journal.release()
+        self.release()  # before anybody is told: who hears of a failure may resume it at once
         with self._lock:
             if self._outcome.done():
                 return
@@ -171,11 +183,15 @@ class LiveRun:
                 self._outcome.set_exception(error if isinstance(error, RunError) else _stopped(self.head.run_id, error))
         self._tell_settled()
 
+    def release(self) -> None:
+        """Let the run go; whoever takes it next comes behind its last record."""
+        self._execution.journal.release()
+
     def _failure(self) -> BaseException | None:
         execution = self._execution
         if execution.state.status in ("completed", "degraded"):
             return None
-        error = run_error(self.head.run_id, execution.events)
+        error = run_error(self.head, execution.events)
         key = failing_key(self._program, execution.events)
         error.__cause__ = execution.causes.get(key) if key is not None else None
         return error
@@ -399,13 +415,33 @@ def start(program: Program, value: Any, *, store: RunStore, durability: str, dep
         durability=durability,
         fingerprints=fingerprints(program.graph),
     )
-    run = LiveRun(head, program, store, store.admit(head), deps, [])
+    journal = store.admit(head)
+    with _released_if_refused(journal):
+        run = LiveRun(head, program, store, journal, deps, [])
     _launch(run, lambda admitted: run.begin(value, admitted))
     return run
 
 
-def resume(program: Program, run_id: str, *, store: RunStore, deps: object, on_change: str) -> LiveRun | None:
+@contextmanager
+def _released_if_refused(journal: Journal) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        journal.release()
+        raise
+
+
+def resume(
+    program: Program, run_id: str, *, store: RunStore, deps: object, on_change: Any, tell: Callable[[str], None] = print
+) -> LiveRun | None:
     """Go on with a run from its log; returns when that is durable, or None when the run is already done.
+
+    Parameters
+    ----------
+    on_change : str or dict
+        As in ``store.resume``.
+    tell : callable
+        Gets the one line that says what runs again, if anything does because of a change, before it does.
 
     Raises
     ------
@@ -414,31 +450,27 @@ def resume(program: Program, run_id: str, *, store: RunStore, deps: object, on_c
     RunHeld
         If somebody is executing it.
     DefinitionChanged
-        If the workflow is not the recorded one and `on_change` is "error".
+        If the workflow is not the recorded one and `on_change` says "error".
+    ChangedEffect
+        If an effect that is done would be done again.
     ReplayMismatch
         If the workflow wants something else than the log holds.
     """
-    if on_change not in ("error", "keep"):
-        raise DefinitionError(f"on_change={on_change!r}: use 'error' or 'keep'")
     head, events, journal = store.take(run_id)
-    try:
-        _refuse_other(program, head, events, on_change)
-        if events[-1].kind == "run_ended":
+    with _released_if_refused(journal):
+        if head.workflow != program.graph.name:
+            raise DefinitionError(f"run {run_id!r} is of workflow {head.workflow!r}, not {program.graph.name!r}")
+        if events[-1].kind == "run_ended" and events[-1].status in ("completed", "degraded"):
             journal.release()
             return None
-        run = LiveRun(head, program, store, journal, deps, events)
-    except BaseException:
-        journal.release()
-        raise
-    _launch(run, run.go_on)
+        going = go_on_from(head, events, program.graph, on_change)
+        if going.changed:
+            rehearse(program, head, events, going)
+        run = LiveRun(head, program, store, journal, deps, events, changed=going.lenient)
+    if going.line:
+        tell(going.line)
+    _launch(run, partial(run.go_on, going.news))
     return run
-
-
-def _refuse_other(program: Program, head: Head, events: list[Event], on_change: str) -> None:
-    if head.workflow != program.graph.name:
-        raise DefinitionError(f"run {head.run_id!r} is of workflow {head.workflow!r}, not {program.graph.name!r}")
-    if on_change == "error" and events[-1].kind != "run_ended":
-        check_unchanged(head.fingerprints, program.graph)
 
 
 def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
@@ -459,7 +491,7 @@ def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
         raise
     except BaseException:
         _LIVE.pop(run.head.run_id, None)
-        run._execution.journal.release()
+        run.release()
         raise
 
 

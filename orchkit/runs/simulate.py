@@ -142,7 +142,8 @@ def _error_of(execution: Execution) -> BaseException | None:
         return execution.error
     if execution.state.status in ("completed", "degraded"):
         return None
-    error = run_error(execution.run_id, execution.events)
+    head = Head(execution.run_id, execution.program.graph.name, "virtual", durability="memory")
+    error = run_error(head, execution.events)
     key = failing_key(execution.program, execution.events)
     if key is not None:
         error.__cause__ = execution.causes.get(key)

@@ -16,10 +16,11 @@ from orchkit.clock.kernel import Kernel
 from orchkit.engine.execution import Execution
 from orchkit.engine.journal import MemoryJournal
 from orchkit.model.events import Event, canonical_digest, decode_log, encode_log, exact_digest
-from orchkit.model.state import MapState, RunState, fold
+from orchkit.model.state import fold
 from orchkit.runs.simulate import continue_virtual, dump_input, prepare, simulate
 from orchkit.testing import every_prefix
 from tests.support.graphs import random_workflow
+from tests.support.interventions import everything
 
 
 class Ticket(BaseModel):
@@ -159,14 +160,6 @@ def test_every_prefix_of_many_random_workflows() -> None:
         points += report.points
         assert report.ok, f"seed {seed}: {report.differences[0]}"
     assert points > 10_000
-
-
-def everything(state: RunState) -> dict[str, Any]:
-    """Give all that a state holds, as plain values."""
-    held = {name: getattr(state, name) for name in RunState.__slots__ if name not in ("graph", "maps", "open")}
-    held["maps"] = {i: {n: getattr(m, n) for n in MapState.__slots__} for i, m in state.maps.items()}
-    held["open"] = {key: (one.events, one.value, one.degraded) for key, one in state.open.items()}
-    return held
 
 
 def watched(seed: int) -> int:

@@ -34,10 +34,22 @@ async def _deliver(seat: Seat, inst: Instance, leg: int, option: Site | tuple[ob
         outcome = await attempt(inst, option, leg, 1, failure)
         if outcome.failure is not None:
             return outcome
-        ex.emit(inst, Event(ex.t(), "degraded", name, inst.item, 1, leg, status="step", error=str(failure)))
+        ex.emit(
+            inst, Event(ex.t(), "degraded", name, inst.item, inst.generation, leg, status="step", error=str(failure))
+        )
         return Outcome("degraded", outcome.value)
     ex.emit(
         inst,
-        Event(ex.t(), "degraded", name, inst.item, 1, leg, status="value", error=str(failure), body=option[0]),
+        Event(
+            ex.t(),
+            "degraded",
+            name,
+            inst.item,
+            inst.generation,
+            leg,
+            status="value",
+            error=str(failure),
+            body=option[0],
+        ),
     )
     return Outcome("degraded", option[0])

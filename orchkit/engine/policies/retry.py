@@ -35,6 +35,6 @@ async def _wait(policy: Retry, inst: Instance, site: Site, leg: int, n: int, ret
     seconds = policy.wait.seconds(n, ex.dice_at(site, inst.item, leg, n).uniform(JITTER))
     if retry_after is not None:
         seconds = max(seconds, retry_after)
-    event = ex.emit(inst, Event(ex.t(), "waiting", site.path, inst.item, 1, leg, n, dur=micro(seconds)))
+    event = ex.emit(inst, Event(ex.t(), "waiting", site.path, inst.item, inst.generation, leg, n, dur=micro(seconds)))
     ex.kernel.arm(inst, ex.base + event.t + event.dur, TIMER)
     await suspend()

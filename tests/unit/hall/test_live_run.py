@@ -395,7 +395,7 @@ def test_a_changed_step_is_noticed_on_resume(store: ok.Store) -> None:
         return f"Hello {input}"
 
     with pytest.raises(ok.DefinitionChanged, match="'draft'") as caught:
-        store.resume(run.id, wf)
+        store.resume(run.id, wf, on_change="error")
     assert caught.value.nodes == ("draft",)
     resumed = store.resume(run.id, wf, on_change="keep").wait_settled(30)
     resumed.answer("review", Decision(approve=True))

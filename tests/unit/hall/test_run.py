@@ -37,7 +37,7 @@ def test_a_question_that_is_not_open_is_unknown_as_its_answer_would_be() -> None
         ([Event(9, "run_ended", status="failed")], r"no step of it is recorded as failed; look at .*run\.events"),
         (
             [Event(8, "cancelled", by="Dana", body="too late"), Event(9, "run_ended", status="cancelled")],
-            r"was cancelled by Dana: too late; what it recorded is kept in run\.events; for a result start it again",
+            r"was cancelled by Dana: too late; what it recorded is kept in run\.events; go on with store\.resume",
         ),
         ([], r"go on with store\.resume\('r1', workflow\)"),
     ],

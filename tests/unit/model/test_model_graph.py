@@ -413,3 +413,31 @@ def test_describe_reads_flags_and_constants() -> None:
     ]
     assert function.item is not None
     assert (function.wants_ctx, function.wants_error, function.consts) == (True, True, (("temperature", 0.5),))
+
+
+def test_descendants_follow_data_order_and_choice() -> None:
+    wf = ok.Workflow("w", input=int)
+
+    @wf.step
+    def a(input): ...
+
+    @wf.route(to=["c"])
+    def b(a) -> str: ...
+
+    @wf.step
+    def c(input): ...
+
+    @wf.step(after=["c"])
+    def d(input): ...
+
+    @wf.step
+    def e(input): ...
+
+    graph = wf.checked()
+
+    def below(*names: str) -> set[str]:
+        return {graph.nodes[i].name for i in graph.descendants(graph.index[name] for name in names)}
+
+    assert below("a") == {"b", "c", "d"}
+    assert below("b", "c") == {"c", "d"}
+    assert below("d") == below() == set()

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 import orchkit as ok
-from orchkit.runs.fingerprint import check_unchanged, fingerprints
+from orchkit.runs.fingerprint import fingerprints
 
 
 def scale():
@@ -215,14 +217,40 @@ def test_a_function_that_autoreload_swaps_in_place_is_looked_at_again() -> None:
     assert fingerprints(wf.checked()) != before
 
 
-def test_check_unchanged_names_what_differs() -> None:
-    wf = ok.Workflow("w", input=int)
-    wf.step(spare)
-    now = fingerprints(wf.checked())
-    check_unchanged(now, wf.checked())
-    with pytest.raises(ok.DefinitionChanged, match="'gone', 'spare' changed") as caught:
-        check_unchanged({"spare": "other", "gone": "x"}, wf.checked())
-    assert caught.value.nodes == ("gone", "spare")
+def test_a_question_is_another_one_when_its_answers_have_other_fields() -> None:
+    def asking(answer: Any) -> str:
+        answer.__qualname__ = "Decision"
+        wf = ok.Workflow("w")
+        wf.approval("review", answer=answer)
+        return fingerprints(wf.checked())["review"]
+
+    class Decision(BaseModel):
+        approve: bool
+
+    class Longer(BaseModel):
+        approve: bool
+        note: str = ""
+
+    class Same(BaseModel):
+        approve: bool
+
+    class Typed(BaseModel):
+        approve: int
+
+    class Verdict(Enum):
+        yes = 1
+
+    class Milder(Enum):
+        yes = 1
+        perhaps = 2
+
+    class Tree(BaseModel):
+        below: Tree
+
+    assert asking(Tree)
+    assert asking(Verdict) != asking(Milder)
+    assert asking(Decision) == asking(Same)
+    assert len({asking(Decision), asking(Longer), asking(Typed)}) == 3
 
 
 SCRIPT = """

@@ -1,0 +1,277 @@
+"""Forks: a new run that keeps what one has recorded, but for a node and all that follows it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from orchkit.clock.ids import fresh_run_id
+from orchkit.engine.program import Program
+from orchkit.errors import DefinitionError, RunError
+from orchkit.model.events import Event
+from orchkit.model.protocols import RunStore
+from orchkit.model.records import Head
+from orchkit.model.state import IDLE, OPEN, READY, RunState, fold, has_node, node_of
+from orchkit.runs import live
+from orchkit.runs.fingerprint import fingerprints
+from orchkit.runs.handle import Handle, PastRun
+
+__all__ = ["EFFECTS", "Fork", "Planned", "fork"]
+
+EFFECTS: Final = ("run", "skip")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One line of what a fork will execute, if nothing goes elsewhere.
+
+    Attributes
+    ----------
+    node : str
+    item : int or None
+        Of a map of which some items are kept.
+    why : str
+        "at", "follows", "open", "failed", "cancelled", or "not begun".
+    effect : str
+        "" for none, "new key": its receiver will see another effect, for the key holds the run's id; "skipped".
+    """
+
+    node: str
+    item: int | None
+    why: str
+    effect: str = ""
+
+
+class Fork:
+    """A forked run: suspended until `go`, and then as the live run that it becomes.
+
+    Parameters
+    ----------
+    head : Head
+    program : Program
+    store : RunStore
+    deps : object
+        Handed to steps, unless `go` gets others.
+    planned : sequence of Planned
+    """
+
+    def __init__(self, head: Head, program: Program, store: RunStore, deps: object, planned: Sequence[Planned]) -> None:
+        self.head = head
+        self.program: Program | None = program
+        self.store: RunStore | None = store
+        self.planned = tuple(planned)
+        self._program = program
+        self._kept = store
+        self.deps = deps
+        self._live: Handle | None = None
+
+    def go(self, deps: object = None) -> None:
+        """Start it; does nothing when it has started.
+
+        Raises
+        ------
+        RunHeld
+            If it was resumed by somebody else.
+        """
+        if self._live is not None:
+            return
+        run_id = self.head.run_id
+        self._live = live.live_run(run_id)  # somebody may have resumed it by its id
+        if self._live is None:
+            deps = self.deps if deps is None else deps
+            going = live.resume(self._program, run_id, store=self._kept, deps=deps, on_change="error")
+            self._live = going or self._read()
+
+    @property
+    def _now(self) -> Handle:
+        if self._live is not None:
+            return self._live
+        going = live.live_run(self.head.run_id)
+        if going is not None:
+            return going
+        return self._read()
+
+    def _read(self) -> PastRun:
+        return PastRun(self.head, self._kept.events(self.head.run_id), self._program, store=self._kept)
+
+    def log(self) -> list[Event]:
+        """Give its events so far."""
+        return self._now.log()
+
+    def status(self) -> str:
+        """Give its status: "suspended" until it goes."""
+        return self._now.status()
+
+    def outcome(self) -> Future[Any]:
+        """Start it if need be, and give the future of its result."""
+        self.go()
+        return self._now.outcome()
+
+    def settled(self) -> Future[None]:
+        """Give a future that is done when only people are awaited, or nobody; starts nothing."""
+        return self._now.settled()
+
+    def pending(self) -> list[Event]:
+        """Give the questions that are open."""
+        return self._now.pending()
+
+    def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
+        """Answer one of them, once it goes."""
+        self._now.answer(name, value, by=by, item=item)
+
+    def cancel(self, *, by: str, why: str) -> None:
+        """End it, once it goes."""
+        self._now.cancel(by=by, why=why)
+
+    def suspend(self, *, by: str, why: str) -> None:
+        """Stop it for now; nothing to do for one that has not started."""
+        if self._live is not None:
+            self._live.suspend(by=by, why=why)
+
+
+def fork(run: Handle, at: str | None, set_: Mapping[str, Any], program: Program | None, effects: str) -> Fork:
+    """Make a new, suspended run of what a run has recorded, but for `at`, what is set, and what follows these.
+
+    Raises
+    ------
+    DefinitionError
+        If a name or a value does not fit, or nothing says what is to be another.
+    RunError
+        For a simulated run, or one whose workflow is not known.
+    """
+    store, program = _where(run, program)
+    graph = program.graph
+    if effects not in EFFECTS:
+        raise DefinitionError(f"fork(effects={effects!r}): use one of {', '.join(map(repr, EFFECTS))}")
+    if at is None and not set_:
+        raise DefinitionError(f"run {run.head.run_id!r}: say where it forks, fork(at='node'), or what is set, set={{}}")
+    for name in (*([] if at is None else [at]), *set_):
+        _known(graph.index, name)
+    fixed = {graph.index[name] for name in set_}
+    heads = fixed | (set() if at is None else {graph.index[at]})
+    log = run.log()
+    if not log:
+        raise RunError(f"run {run.head.run_id!r} has not begun: there is nothing to fork", run_id=run.head.run_id)
+    dropped = heads | graph.descendants(heads)
+    if effects == "skip":
+        dropped |= _open_effects(program, fold(graph, log, changed=True))
+    events = [event for event in log if _is_kept(program, event, dropped)]
+    t = max(event.t for event in events)
+    for name, value in set_.items():
+        events += _set(program, name, value, t)
+    news: dict[str, Any] = {"fingerprints": fingerprints(graph)}
+    if effects == "skip":
+        news["withhold"] = True
+    events += [Event(t, "resumed", body=news), Event(t, "suspended", body=f"forked from {run.head.run_id}")]
+    head = msgspec.structs.replace(
+        run.head, run_id=fresh_run_id(), fingerprints=fingerprints(graph), parent=run.head.run_id
+    )
+    state = fold(graph, events)
+    planned = list(_plan(program, state, None if at is None else graph.index[at], effects))
+    _admit(store, head, events)
+    return Fork(head, program, store, getattr(run, "deps", None), planned)
+
+
+def _where(run: Handle, program: Program | None) -> tuple[RunStore, Program]:
+    run_id = run.head.run_id
+    if run.head.mode == "virtual":
+        raise RunError(
+            f"run {run_id!r} was simulated, and nothing keeps it: to see what another value would lead to, simulate "
+            "again with a world that gives it, ok.World(node=ok.fake(value)), and the same seed",
+            run_id=run_id,
+        )
+    if program is None and run.program is not None:
+        program = Program(run.program.graph)  # without the faults that were injected there, as a resume is
+    if program is None:
+        raise RunError(
+            f"run {run_id!r} was read from a store, which holds no code: pass run.fork(..., workflow=wf)", run_id=run_id
+        )
+    if program.graph.name != run.head.workflow:
+        raise DefinitionError(f"run {run_id!r} is of workflow {run.head.workflow!r}, not {program.graph.name!r}")
+    if run.store is None:
+        raise RunError(f"run {run_id!r} is kept in no store, and cannot be forked", run_id=run_id)
+    return run.store, program
+
+
+def _known(index: Mapping[str, int], name: Any) -> None:
+    if name not in index:
+        near = difflib.get_close_matches(str(name), index, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(index)}"
+        raise DefinitionError(f"fork names {name!r}, which is no node of the workflow; {hint}")
+
+
+def _open_effects(program: Program, state: RunState) -> set[int]:
+    # What has begun without an end would begin again.
+    return {node for node, _ in state.open if program.graph.nodes[node].effect and not state.keeps(node)}
+
+
+def _is_kept(program: Program, event: Event, dropped: set[int]) -> bool:
+    if not event.node:
+        return event.kind == "run_started"
+    return has_node(program.graph, event.node) and node_of(program.graph, event.node) not in dropped
+
+
+def _set(program: Program, name: str, value: Any, t: int) -> Iterator[Event]:
+    seat = program.seats[program.graph.index[name]]
+    spec, dump = seat.node, seat.site.dump
+    try:
+        if spec.kind != "map":
+            body = dump(value, name)
+        elif isinstance(value, (list, tuple)):
+            body = [dump(item, f"{name}[{i}]") for i, item in enumerate(value)]
+        else:
+            raise TypeError(f"a map delivers a list, and this is a {type(value).__name__}")
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(f"fork(set={{{name!r}: ...}}) is not what {name!r} delivers: {error}") from error
+    yield Event(t, "completed", name, status="set", body=body)
+    if spec.kind == "route":
+        yield Event(t, "picked", name, body=body if isinstance(body, list) else [body])
+    yield Event(t, "settled", name, status="completed")
+
+
+def _admit(store: RunStore, head: Head, events: Sequence[Event]) -> None:
+    journal = store.admit(head)
+    told: Future[None] = Future()
+    try:
+        for event in events:
+            journal.append(event)
+        journal.when_durable(lambda error: told.set_result(None) if error is None else told.set_exception(error))
+        told.result()
+    finally:
+        journal.release()
+
+
+def _plan(program: Program, state: RunState, at: int | None, effects: str) -> Iterator[Planned]:
+    graph = program.graph
+    below = set() if at is None else graph.descendants({at})
+    for node, spec in enumerate(graph.nodes):
+        standing = state.standing[node]
+        effect = "" if not spec.effect else "skipped" if effects == "skip" else "new key"
+        again = {item: why for (one, item), why in state.stale.items() if one == node}
+        if -1 in again:
+            yield Planned(spec.name, None, again[-1], effect)
+        elif node == at:
+            yield Planned(spec.name, None, "at", effect)
+        elif standing in (IDLE, READY):
+            yield Planned(spec.name, None, _why(graph, state, node, below), effect)
+        elif standing == OPEN and spec.kind != "map":
+            yield Planned(spec.name, None, "open", effect)
+        elif standing == OPEN or again:
+            for item in _items(state, node):
+                yield Planned(spec.name, item, again.get(item, "open"), effect)
+
+
+def _why(graph: Any, state: RunState, node: int, below: set[int]) -> str:
+    fixed = graph.descendants(state.fixed)
+    return "follows" if node in below or node in fixed else "not begun"
+
+
+def _items(state: RunState, node: int) -> list[int]:
+    progress = state.maps[node]
+    going = {item for one, item in [*state.open, *state.stale] if one == node}
+    return sorted(going | set(progress.again) | set(range(progress.next, progress.size)))
