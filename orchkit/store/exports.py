@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,29 +191,36 @@ def rescue(path: Path, folder: Path, *, overwrite: bool) -> list[Exported]:
     """
     checked_folder(folder, overwrite=overwrite)
     refuse_unfit(path)
-    with TemporaryDirectory() as elsewhere:
-        connection, problem = _opened(path, Path(elsewhere, "store.duckdb"))
-        with connection:
-            if "event" not in dict(_names(connection)):
-                raise StoreUnreadable(f"{path} is a DuckDB file but no orchkit store; give another path")
-            exported = export(connection, folder, overwrite=True)
+    connection, problem = _opened(path)
+    with connection:
+        if "event" not in dict(_names(connection)):
+            raise StoreUnreadable(f"{path} is a DuckDB file but no orchkit store; give another path")
+        exported = export(connection, folder, overwrite=True)
     return exported if not problem else [*exported, Exported(f"{path.name}.wal", 0, 0, problem)]
 
 
-def _opened(path: Path, alone: Path) -> tuple[duckdb.DuckDBPyConnection, str]:
+def _opened(path: Path) -> tuple[duckdb.DuckDBPyConnection, str]:
     try:
         return duckdb.connect(str(path), read_only=True), ""
     except duckdb.Error as error:
         refusal = error
     if not path.with_name(path.name + ".wal").exists():
         raise _hopeless(path, refusal) from refusal
-    # The file without its write-ahead log, which DuckDB looks for beside the name that it is given.
-    alone.symlink_to(path.absolute())
     try:
-        connection = duckdb.connect(str(alone), read_only=True)
+        return _without_log(path), f"not read, what was recorded last is missing: {_said(refusal)}"
     except duckdb.Error as error:
         raise _hopeless(path, error) from error
-    return connection, f"not read, what was recorded last is missing: {_said(refusal)}"
+
+
+def _without_log(path: Path) -> duckdb.DuckDBPyConnection:
+    # DuckDB looks for the log beside the name that it is given. Once it has the file open, the name may go.
+    with TemporaryDirectory(prefix=f"{path.name}.rescue-", dir=path.resolve().parent) as folder:
+        alone = Path(folder, "store.duckdb")
+        try:
+            os.link(path.resolve(), alone)
+        except OSError:  # a disk without hard links
+            shutil.copyfile(path, alone)
+        return duckdb.connect(str(alone), read_only=True)
 
 
 def _hopeless(path: Path, error: duckdb.Error) -> StoreUnreadable:
