@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from orchkit.hall.workflow import Workflow
-    from orchkit.store.care import Compacted, StoreSize
+    from orchkit.store.care import Compacted
     from orchkit.store.duck import DuckStore
+    from orchkit.store.sizes import StoreSize
 
 __all__ = ["Store", "open_store", "store_for"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -22,16 +22,14 @@ from orchkit.store.copies import copy_database, free_on_disk, sync_folder
 from orchkit.store.file import DuckFile
 from orchkit.store.holder import Holder, this_process
 from orchkit.store.rows import Row, micros, stamp
-from orchkit.store.schema import TABLES
+from orchkit.store.sizes import USED, bytes_of, wal_of
 
-__all__ = ["PRUNED", "Compacted", "Keep", "StoreSize", "compact", "prune", "size_of"]
+__all__ = ["PRUNED", "Compacted", "Keep", "compact", "prune"]
 
 PRUNED: Final = ("run", "workflow", "mode", "status", "started", "ended", "events")
 """What is told of a run that is removed; times in microseconds since 1970."""
 
 _DAY: Final = 86_400_000_000  # microseconds
-_WORTH_IT: Final = 0.5  # share of a file that is free before compacting it is worth the copying
-_SMALL: Final = 4 * 2**20  # bytes, below which nobody minds
 
 _ENDED: Final = """
     select run, workflow, mode, status, started, ended, events from (
@@ -164,7 +162,7 @@ def compact(file: DuckFile, *, held: Mapping[str, Holder]) -> Compacted:
     copy = path.with_name(path.name + ".compacting")
     _remove(copy)  # of a process that was killed
     _refuse_full(file, path)
-    before = _bytes(path) + _bytes(_wal(path))
+    before = bytes_of(path) + bytes_of(wal_of(path))
     try:
         with file.cursor() as cursor:
             copy_database(cursor, copy, compare=True)
@@ -175,7 +173,7 @@ def compact(file: DuckFile, *, held: Mapping[str, Holder]) -> Compacted:
         raise StoreError(f"{path.name} was not compacted: {error.strerror}; it is as it was") from error
     finally:
         _remove(copy)
-    return Compacted(before, _bytes(path) + _bytes(_wal(path)))
+    return Compacted(before, bytes_of(path) + bytes_of(wal_of(path)))
 
 
 def _refuse_busy(path: Path, held: Mapping[str, Holder]) -> None:
@@ -188,7 +186,7 @@ def _refuse_busy(path: Path, held: Mapping[str, Holder]) -> None:
 
 
 def _refuse_full(file: DuckFile, path: Path) -> None:
-    ((needed,),) = file.fetch(_USED)
+    ((needed,),) = file.fetch(USED)
     room = free_on_disk(path.parent)
     if room < needed:
         raise StoreError(
@@ -197,91 +195,13 @@ def _refuse_full(file: DuckFile, path: Path) -> None:
 
 
 def _put_in_place(copy: Path, path: Path) -> None:
-    if _wal(path).exists():
+    if wal_of(path).exists():
         raise StoreError(f"{path.name} was not compacted: its write-ahead log could not be merged; free the disk")
     os.replace(copy, path)
     sync_folder(path.parent)
 
 
-def _wal(path: Path) -> Path:
-    return path.with_name(path.name + ".wal")
-
-
 def _remove(path: Path) -> None:
-    for one in (path, _wal(path)):
+    for one in (path, wal_of(path)):
         with suppress(FileNotFoundError):
             one.unlink()
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSize:
-    """How big a store is.
-
-    Attributes
-    ----------
-    file : int, bytes
-        The file itself.
-    wal : int, bytes
-        Its write-ahead log.
-    free : int, bytes
-        Inside the file, without content: used again for new events, given back by ``store.compact()``.
-    beside : dict of str to int, bytes
-        All other files that belong to it, by name.
-    rows : dict of str to int
-        By table.
-    disk : int, bytes
-        What is left on its disk.
-    """
-
-    file: int
-    wal: int
-    free: int
-    beside: Mapping[str, int]
-    rows: Mapping[str, int]
-    disk: int
-
-    @property
-    def total(self) -> int:
-        """All of it, in bytes."""
-        return self.file + self.wal + sum(self.beside.values())
-
-    @property
-    def hint(self) -> str:
-        """What to do about it; "" for nothing."""
-        if self.file > _SMALL and self.free > _WORTH_IT * self.file:
-            share = round(100 * self.free / self.file)
-            return f"{share} % of the file is free inside; store.compact() gives {self.free / 1e6:.0f} MB back"
-        return ""
-
-
-_BLOCKS: Final = "from pragma_database_size() where database_name = current_database()"
-_USED: Final = f"select used_blocks * block_size {_BLOCKS}"
-_SIZES: Final = " union all ".join(
-    [f"select 'free' as name, free_blocks * block_size as value {_BLOCKS}"]
-    + [f"select 'rows {table}', count(*) from {table}" for table in sorted(TABLES)]
-)
-
-
-def size_of(path: Path, fetch: Callable[[str], list[Row]]) -> StoreSize:
-    """Measure a store; `fetch` runs a query in it."""
-    found: dict[str, Any] = dict(fetch(_SIZES))
-    wal = _wal(path)
-    return StoreSize(
-        file=_bytes(path),
-        wal=_bytes(wal),
-        free=found["free"],
-        beside={
-            one.name: _bytes(one)
-            for one in sorted(path.parent.iterdir())
-            if one.name.startswith(path.name) and one not in (path, wal)
-        },
-        rows={name.removeprefix("rows "): value for name, value in found.items() if name != "free"},
-        disk=free_on_disk(path.parent),
-    )

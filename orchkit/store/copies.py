@@ -93,7 +93,7 @@ def copy_database(cursor: duckdb.DuckDBPyConnection, target: Path, *, compare: b
     """
     source, copy = _current_database(cursor), _quoted(f"orchkit copy {next(_NAMES)}")
     try:
-        cursor.execute(f"attach {literal(target)} as {copy}")
+        cursor.execute(f"attach {literal(target)} as {copy} (read_write)")  # also from a store that is only read
         try:
             cursor.execute(f"copy from database {source} to {copy}").fetchall()
             if compare:

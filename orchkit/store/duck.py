@@ -15,7 +15,7 @@ from orchkit.clock.ids import wall_micro
 from orchkit.errors import RunHeld, StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
-from orchkit.store.care import Compacted, Keep, StoreSize, compact, prune, size_of
+from orchkit.store.care import Compacted, Keep, compact, prune
 from orchkit.store.client import RemoteFile
 from orchkit.store.copies import snapshot
 from orchkit.store.elected import Elected
@@ -25,6 +25,7 @@ from orchkit.store.holder import RENEW_SECONDS, Holder, lives, this_process
 from orchkit.store.journal import DuckJournal, LateJournal
 from orchkit.store.rows import Entry, Row, head_row
 from orchkit.store.server import Server
+from orchkit.store.sizes import StoreSize, size_of
 from orchkit.store.wire import OwnerGone
 from orchkit.store.writer import Writer
 
@@ -258,7 +259,7 @@ class DuckStore:
         return self._read(tend)
 
     def _held(self, file: DuckFile) -> dict[str, Holder]:
-        mine = dict.fromkeys(self._mine, this_process())
+        mine = dict.fromkeys(self._mine.copy(), this_process())
         return mine | self._holders("", [], file.fetch)
 
     def snapshot(self, target: Path) -> None:

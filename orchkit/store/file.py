@@ -160,8 +160,15 @@ class DuckFile:
             try:
                 yield
             finally:
-                self._open()
-                self.closed = False
+                self._open_again()
+
+    def _open_again(self) -> None:
+        try:
+            self._open()
+        except StoreError as error:
+            # None of ours, so that the writer ends with it and everybody is told.
+            raise RuntimeError(f"{self.path} could not be opened again: {error}") from error
+        self.closed = False
 
     def idle(self) -> float | None:
         """Do what waits for a quiet moment; give the seconds until the next look."""

@@ -1,12 +1,12 @@
-"""Care: what is deleted and what stays, and that the file is swapped under everybody's feet without anybody noticing."""
+"""Care: what is deleted and what stays, and that nobody notices when the file is swapped."""
 
+import os
 import random
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-import msgspec
 import pytest
 from conformance import START, head, note, wait_durable
 
@@ -15,6 +15,7 @@ from orchkit.clock.ids import wall_micro
 from orchkit.errors import DefinitionError, RunHeld, RunUnknown, StoreBusy, StoreError, StoreWriteError
 from orchkit.model.events import Event
 from orchkit.store import care
+from orchkit.store import file as duckfile
 from orchkit.store.care import Keep
 from orchkit.store.client import RemoteFile
 from orchkit.store.duck import DuckStore
@@ -175,8 +176,8 @@ def test_rows_of_holders_go_when_nobody_needs_them(store):
     gone(store, runs=0)
     assert store.fetch("select until from holder where holder = 'needed'") == [(care.stamp(START + 1),)]
     assert store.fetch("select count(*) from holder where holder = 'dead'") == [(0,)]
-    *_, taken = store.take_for("open", care.this_process()), None
-    assert store.holders()["open"] == msgspec.structs.replace(care.this_process(), until=store.holders()["open"].until)
+    store.take_for("open", care.this_process())
+    assert store.holders()["open"].pid == os.getpid()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_the_frame_of_the_hall(path):
         (row,) = frame.to_dict("records")
         assert (row["run"], row["workflow"], row["status"], row["events"]) == ("r", "triage", "completed", 2)
         assert row["started"] == store.runs().started[0]
-        assert str(frame.started.dtype).startswith("datetime64") and str(frame.ended.dtype) == str(frame.started.dtype)
+        assert [str(frame[name].dtype)[:10] for name in ("started", "ended")] == ["datetime64"] * 2
         assert len(store.prune(keep_days=1e5)) == 0
         with pytest.raises(DefinitionError, match="would remove every run"):
             store.prune()
@@ -313,11 +314,27 @@ def test_a_log_that_cannot_be_merged_stops_it(path, store, monkeypatch):
     # The new file would take it up; what is in it is in the new file already.
     fill(store, 1)
     wal = path.with_name("lab.duckdb.wal")
-    monkeypatch.setattr(care, "_wal", lambda _: wal if wal.exists() else path)
+    monkeypatch.setattr(care, "wal_of", lambda _: wal if wal.exists() else path)
     with pytest.raises(StoreError, match="could not be merged"):
         store.compact()
     assert len(store.events("r0")) == 200
     assert not list(path.parent.glob("*.compacting*"))
+
+
+def test_a_file_that_does_not_open_again_ends_the_writer(path, store, monkeypatch):
+    fill(store, 1)
+
+    def refuse(_):
+        raise StoreBusy("somebody was faster")
+
+    monkeypatch.setattr(duckfile, "open_file", refuse)
+    with pytest.raises(StoreWriteError, match="could not be opened again: somebody was faster"):
+        store.compact()
+    monkeypatch.undo()
+    assert store.is_closed()
+    again = DuckStore(path)
+    assert len(again.events("r0")) == 200
+    again.close()
 
 
 def test_a_copy_that_was_left_by_a_killed_process_is_no_hindrance(path, store):
@@ -359,7 +376,7 @@ def test_a_call_comes_between_commits_and_its_error_is_its_own(store):
     def fail():
         raise StoreError("no")
 
-    with pytest.raises(StoreError, match="^no$"):
+    with pytest.raises(StoreError, match=r"^no$"):
         store._writer.call(fail)
     ended(store, "r")
     told = []

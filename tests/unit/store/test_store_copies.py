@@ -259,7 +259,7 @@ def test_a_file_whose_log_is_damaged_gives_what_is_before_it(path, tmp_path):
 
 def test_what_no_rescue_can_read(path, tmp_path):
     path.write_bytes(b"\x00" * 8 + b"DUCK" + b"\x01" * 50_000)
-    with pytest.raises(StoreUnreadable, match="nothing of .* can be read"):
+    with pytest.raises(StoreUnreadable, match=r"nothing of .* can be read"):
         rescue(path, tmp_path / "out", overwrite=False)
     other = tmp_path / "sales.duckdb"
     with duckdb.connect(str(other)) as connection:
