@@ -4,10 +4,13 @@ import os
 
 import duckdb
 import pandas as pd
+import store_lab
 
 import orchkit as ok
 from orchkit.model.events import Event
 from orchkit.model.records import Head
+
+orchkit, path, lab = store_lab.orchkit, store_lab.path, store_lab.lab
 
 
 def changed(path, *statements):

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import store_lab
 import store_workflows
 from store_workflows import asking, hello, settled
 
@@ -12,6 +13,8 @@ from orchkit.cli.resuming import load_workflow
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.runs.fingerprint import fingerprints
+
+orchkit, path, lab = store_lab.orchkit, store_lab.path, store_lab.lab
 
 FILE = Path(store_workflows.__file__)
 

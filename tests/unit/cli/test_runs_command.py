@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import store_lab
 from store_workflows import hello
 
 import orchkit as ok
 from orchkit.cli._common import WIDTH, table
 from orchkit.model.events import Event
 from orchkit.model.records import Head
+
+orchkit, path, lab = store_lab.orchkit, store_lab.path, store_lab.lab
 
 KEYS = ["run", "workflow", "mode", "seed", "started", "durability", "parent", "status", "t", "events", "cost", "tokens"]
 COMMANDS = [

@@ -71,7 +71,7 @@ def test_the_newest_that_have_ended_stay(store):
     with pytest.raises(RunUnknown):
         store.events("r0")
     assert store.fetch("select distinct run from event order by 1") == [("r3",), ("r4",)]
-    assert store.fetch("select distinct run from lease order by 1") == [("r3",), ("r4",)]
+    assert store.fetch("select run from lease where run < 'r3'") == []
     assert gone(store, runs=2) == []
 
 
@@ -148,12 +148,12 @@ def test_numbers_are_never_given_again(path):
     store = DuckStore(path)
     for n in range(3):
         ended(store, f"r{n}")
-    last = max(store.fetch("select max(seq) from event") + store.fetch("select max(seq) from lease"))
+    ((last,),) = store.fetch("select greatest((select max(seq) from event), (select max(seq) from lease))")
     assert len(gone(store, runs=0)) == 3
     store.close()
     store = DuckStore(path)
     ended(store, "next")
-    assert store.fetch("select min(seq) from event")[0] > last
+    assert store.fetch("select min(seq) from event")[0][0] > last
     store.close()
 
 
@@ -167,12 +167,12 @@ def test_an_id_that_went_may_come_again(store):
 
 def test_rows_of_holders_go_when_nobody_needs_them(store):
     ended(store, "r")
-    store._writer.push(("holder", ("dead", "elsewhere", "b", 1, "born", care.stamp(START))))
-    store._writer.push(("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START))))
-    store._writer.push(("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START + 1))))
+    store.append_durably([("holder", ("dead", "elsewhere", "b", 1, "born", care.stamp(START)))], again=False)
+    store.append_durably([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START)))], again=False)
+    store.append_durably([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START + 1)))], again=False)
     journal = store.admit(head("open"))
     journal.append(note(1))
-    store._writer.push(("lease", ("open", "needed")))
+    store.append_durably([("lease", ("open", "needed"))], again=False)
     gone(store, runs=0)
     assert store.fetch("select until from holder where holder = 'needed'") == [(care.stamp(START + 1),)]
     assert store.fetch("select count(*) from holder where holder = 'dead'") == [(0,)]

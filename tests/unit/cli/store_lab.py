@@ -1,7 +1,10 @@
+"""Fixtures of the tests of commands on a store; a test module takes them by name."""
+
 import json
 import sys
 
 import pytest
+from store_workflows import asking, hello, settled
 from typer.testing import CliRunner
 
 import orchkit as ok
@@ -38,8 +41,6 @@ def path(tmp_path):
 @pytest.fixture
 def lab(path):
     """A store with a run of each kind of end; gives their ids by status."""
-    from store_workflows import asking, hello, settled
-
     with ok.open(path) as store:
         ids = {
             "completed": settled(store, hello, "Ada"),
