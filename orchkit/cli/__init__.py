@@ -1,4 +1,4 @@
-"""The command line: ``orchkit demo``.
+"""The command line: ``orchkit demo``, and what tends and shows a store: ``runs``, ``show``, ``resume``, ...
 
 Nothing is loaded until a command runs, so that ``orchkit --help`` is quick.
 """

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from orchkit.cli import caring, doctoring, looking, resuming
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -56,3 +58,10 @@ def demo(
     from orchkit.cli.demo.story import run_demo
 
     raise typer.Exit(run_demo(input, out, ask=not yes, seed=seed))
+
+
+for _command in (
+    looking.runs, looking.show, resuming.resume, caring.export, caring.compact, caring.prune, caring.snapshot,
+    doctoring.doctor,
+):  # fmt: skip
+    app.command()(_command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +14,9 @@ from orchkit.errors import StoreBusy
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import from_arrow
+from orchkit.store.care import Compacted, Keep
 from orchkit.store.election import Notice
+from orchkit.store.exports import Exported
 from orchkit.store.holder import Holder
 from orchkit.store.rows import Item, Row, row_by_row
 from orchkit.store.schema import SCHEMA_VERSION
@@ -88,6 +91,7 @@ class RemoteFile:
 
     def __init__(self, notice: Notice) -> None:
         self.pid = notice.pid
+        self._notice = notice
         self._writing = _Link(notice)
         self._reading = _Link(notice)
 
@@ -127,6 +131,30 @@ class RemoteFile:
 
     def _relation(self, sql: str, parameters: Sequence[Any] | None) -> Any:
         return from_arrow(self._reading.ask("query", sql, parameters))
+
+    def prune(self, keep: Keep, *, dry_run: bool) -> list[Row]:
+        """Let the owner delete ended runs."""
+        return [tuple(row) for row in self._tend("prune", keep, dry_run)]
+
+    def compact(self) -> Compacted:
+        """Let the owner compact the file."""
+        return Compacted(*self._tend("compact"))
+
+    def snapshot(self, target: Path) -> None:
+        """Let the owner copy the file."""
+        self._tend("snapshot", str(target))
+
+    def export(self, folder: Path, *, overwrite: bool) -> list[Exported]:
+        """Let the owner export the file."""
+        return [Exported(*row) for row in self._tend("export", str(folder), overwrite)]
+
+    def _tend(self, *asked: Any) -> Any:
+        # A connection of its own: it may take a while, and others of this process go on.
+        link = _Link(self._notice)
+        try:
+            return link.ask(*asked)
+        finally:
+            link.close()
 
     def idle(self) -> None:
         """Nothing: the owner takes care of the file."""

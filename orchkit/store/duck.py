@@ -15,13 +15,17 @@ from orchkit.clock.ids import wall_micro
 from orchkit.errors import RunHeld, StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
+from orchkit.store.care import Compacted, Keep, compact, prune
 from orchkit.store.client import RemoteFile
+from orchkit.store.copies import snapshot
 from orchkit.store.elected import Elected
+from orchkit.store.exports import Exported, export
 from orchkit.store.file import DuckFile
 from orchkit.store.holder import RENEW_SECONDS, Holder, lives, this_process
 from orchkit.store.journal import DuckJournal, LateJournal
 from orchkit.store.rows import Entry, Row, head_row
 from orchkit.store.server import Server
+from orchkit.store.sizes import StoreSize, size_of
 from orchkit.store.wire import OwnerGone
 from orchkit.store.writer import Writer
 
@@ -182,8 +186,10 @@ class DuckStore:
         """Give the processes that execute runs now, by run."""
         return self._holders("", [])
 
-    def _holders(self, where: str, parameters: list[Any]) -> dict[str, Holder]:
-        rows = self.fetch(_HELD.format(where=where), parameters)
+    def _holders(
+        self, where: str, parameters: list[Any], fetch: Callable[[str, list[Any]], list[Row]] | None = None
+    ) -> dict[str, Holder]:
+        rows = (fetch or self.fetch)(_HELD.format(where=where), parameters)
         held = {run: Holder.of(*row) for run, *row in rows}
         return {run: holder for run, holder in held.items() if lives(holder)}
 
@@ -251,6 +257,62 @@ class DuckStore:
             self._writer.refuse()
         if self.is_closed():
             raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
+
+    # Care, by the owner of the file
+
+    def prune(self, keep: Keep, *, dry_run: bool) -> list[Row]:
+        """Delete ended runs; give a row of `care.PRUNED` for each."""
+        gone = self._tend(
+            lambda file, held: prune(file, keep, held=held, dry_run=dry_run),
+            lambda owner: owner.prune(keep, dry_run=dry_run),
+        )
+        with self._lock:
+            if self._ids and not dry_run:
+                self._ids -= {row[0] for row in gone}
+        return gone
+
+    def compact(self) -> Compacted:
+        """Put a copy without free blocks in the place of the file."""
+        return self._tend(lambda file, held: compact(file, held=held), lambda owner: owner.compact())
+
+    def _tend(self, mine: Callable[[DuckFile, dict[str, Holder]], T], theirs: Callable[[RemoteFile], T]) -> T:
+        def tend(place: DuckFile | RemoteFile) -> T:
+            if isinstance(place, RemoteFile):
+                return theirs(place)
+            return self._writer.call(lambda: mine(place, self._held(place)))
+
+        return self._read(tend)
+
+    def _held(self, file: DuckFile) -> dict[str, Holder]:
+        mine = dict.fromkeys(self._mine.copy(), this_process())
+        return mine | self._holders("", [], file.fetch)
+
+    def snapshot(self, target: Path) -> None:
+        """Copy the file into a new one, as it is at one moment."""
+
+        def copy(place: DuckFile | RemoteFile) -> None:
+            if isinstance(place, RemoteFile):
+                place.snapshot(target)
+            else:
+                with place.cursor() as cursor:
+                    snapshot(cursor, target)
+
+        self._read(copy)
+
+    def export(self, folder: Path, *, overwrite: bool) -> list[Exported]:
+        """Write each table and view into a file of its own."""
+
+        def write(place: DuckFile | RemoteFile) -> list[Exported]:
+            if isinstance(place, RemoteFile):
+                return place.export(folder, overwrite=overwrite)
+            with place.cursor() as cursor:
+                return export(cursor, folder, overwrite=overwrite)
+
+        return self._read(write)
+
+    def size(self) -> StoreSize:
+        """Measure the store."""
+        return size_of(self.path, self.fetch)
 
     # The end
 

@@ -5,17 +5,18 @@ One thread appends, the writer's; any thread reads, on a cursor of its own.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes import py_object, pythonapi
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from orchkit.errors import RunUnknown, StoreError
+from orchkit.errors import RunUnknown, StoreBusy, StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import as_arrow, as_table
@@ -30,6 +31,7 @@ def _select(columns: tuple[str, ...], table: str) -> str:
     return f"select {', '.join(chr(34) + name + chr(34) for name in columns)} from {table}"
 
 
+PATIENCE = 10.0  # seconds
 _EVENTS = _select(EVENT_COLUMNS, "event")
 _HEADS = _select(HEAD_COLUMNS, "admission")
 _REF = EVENT_COLUMNS.index("ref")
@@ -61,19 +63,25 @@ class DuckFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.closed = False
-        self._lock = threading.Lock()
-        self._connection, self._inode = open_file(path)
+        self._lock = threading.Condition(threading.Lock())
+        self._readers = 0
+        self._seq = 0
+        self._refs: set[str] | None = None
+        self._open()
+
+    def _open(self) -> None:
+        self._connection, self._inode = open_file(self.path)
         try:
-            ((self._seq,),) = self._connection.execute(_LAST_SEQ).fetchall()
+            ((last,),) = self._connection.execute(_LAST_SEQ).fetchall()
+            self._seq = max(self._seq, last)
             # Used for nothing else: an appender refuses to work beside an unfinished query.
             self._writing = self._connection.cursor()
             self._appenders: dict[str, Any] = {
                 table: duckdb.appender(table, connection=self._writing) for table in APPENDED
             }
         except duckdb.Error as error:
-            self.let_go()
-            raise unreadable(path, error) from error
-        self._refs: set[str] | None = None
+            self._shut()
+            raise unreadable(self.path, error) from error
 
     # On the writer's thread
 
@@ -122,6 +130,59 @@ class DuckFile:
             return False
         self._refs.add(ref)
         return True
+
+    @contextmanager
+    def change(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give the writing connection for one transaction that does more than append: all of it is done, or nothing.
+
+        Raises
+        ------
+        StoreError
+            If it could not be done, and the file is as it was.
+        """
+        try:
+            self._writing.execute("begin")
+            yield self._writing
+            self._writing.execute("commit")
+        except duckdb.FatalException:
+            raise  # nothing can be done with the file but to open it again
+        except duckdb.Error as error:
+            with suppress(duckdb.Error):
+                self._writing.execute("rollback")
+            raise StoreError(f"{self.path.name} was not changed: {_said(error)}; see that the disk has room") from error
+        finally:
+            self._refs = None
+
+    @contextmanager
+    def apart(self, patience: float = PATIENCE) -> Iterator[None]:
+        """Let the file go for as long as the block lasts, and open it again; who reads meanwhile waits.
+
+        Parameters
+        ----------
+        patience : float, seconds
+            How long to wait for the queries that run now.
+
+        Raises
+        ------
+        StoreBusy
+            If one of them has not ended by then; nothing was done.
+        """
+        with self._lock:
+            if not self._lock.wait_for(lambda: not self._readers, patience):
+                raise StoreBusy(f"{self.path.name} is being read; try again when that query has ended", pid=os.getpid())
+            self._shut()
+            try:
+                yield
+            finally:
+                self._open_again()
+
+    def _open_again(self) -> None:
+        try:
+            self._open()
+        except StoreError as error:
+            # None of ours, so that the writer ends with it and everybody is told.
+            raise RuntimeError(f"{self.path} could not be opened again: {error}") from error
+        self.closed = False
 
     def idle(self) -> float | None:
         """Do what waits for a quiet moment; give the seconds until the next look."""
@@ -224,22 +285,30 @@ class DuckFile:
             if self.closed:
                 raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
             cursor = self._connection.cursor()
-        with cursor:
-            yield cursor
+            self._readers += 1
+        try:
+            with cursor:
+                yield cursor
+        finally:
+            with self._lock:
+                self._readers -= 1
+                self._lock.notify_all()
 
     def let_go(self) -> None:
         """Close the file; safe to call twice."""
         with self._lock:
-            if self.closed:
-                return
-            self.closed = True
-            self._discard()
-            self._connection.close()
-            release(self._inode)
+            if not self.closed:
+                self._shut()
+
+    def _shut(self) -> None:
+        self.closed = True
+        self._discard()
+        self._connection.close()
+        release(self._inode)
 
     def disown(self) -> None:
         """Forget the file, in a forked child: it stays the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())
         self.closed = True
         # Kept alive for as long as the child lives: its destructor would checkpoint the parent's file and delete the
         # write-ahead log that the parent goes on writing to, and what that acknowledges then would be lost in a

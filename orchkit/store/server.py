@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ import msgspec
 
 from orchkit.clock.ids import here
 from orchkit.errors import OrchkitError, StoreError, StoreWriteError
+from orchkit.store.care import Keep
 from orchkit.store.election import Notice
 from orchkit.store.holder import Holder
 from orchkit.store.schema import SCHEMA_VERSION
@@ -132,10 +134,43 @@ def _query(store: DuckStore, sql: str, parameters: Any) -> bytes:
     return store.arrow(str(sql), parameters)
 
 
+def _prune(store: DuckStore, keep: Any, dry_run: Any) -> Any:
+    return store.prune(msgspec.convert(keep, Keep), dry_run=_flag(dry_run))
+
+
+def _compact(store: DuckStore) -> Any:
+    return astuple(store.compact())
+
+
+def _snapshot(store: DuckStore, target: Any) -> None:
+    store.snapshot(_absolute(target))
+
+
+def _export(store: DuckStore, folder: Any, overwrite: Any) -> Any:
+    return [astuple(one) for one in store.export(_absolute(folder), overwrite=_flag(overwrite))]
+
+
+def _flag(sent: Any) -> bool:
+    if not isinstance(sent, bool):
+        raise TypeError(f"{sent!r:.80} is no flag")
+    return sent
+
+
+def _absolute(sent: Any) -> Path:
+    # Where the owner stands is not where the client does.
+    if not isinstance(sent, str) or "\0" in sent or not Path(sent).is_absolute():
+        raise ValueError(f"{sent!r:.80} is no absolute path")
+    return Path(sent)
+
+
 _OPS: Final[dict[str, Callable[..., Any]]] = {
     "push": _push,
     "take": _take,
     "query": _query,
+    "prune": _prune,
+    "compact": _compact,
+    "snapshot": _snapshot,
+    "export": _export,
     "head": lambda store, run_id: store.head(str(run_id)),
     "heads": lambda store: store.heads(),
     "events": lambda store, run_id: store.events(str(run_id)),

@@ -10,9 +10,10 @@ import threading
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol
+from concurrent.futures import Future
+from typing import Any, NoReturn, Protocol, TypeVar
 
-from orchkit.errors import StoreError, StoreWriteError
+from orchkit.errors import OrchkitError, StoreError, StoreWriteError
 from orchkit.store.rows import Bulk, Item
 from orchkit.store.schema import EVENT_COLUMNS
 
@@ -25,6 +26,7 @@ _QUEUE_BYTES = 32 * 2**20
 _BODY = EVENT_COLUMNS.index("body") - 1  # a row lacks its seq
 
 Wake = Callable[[BaseException | None], None]
+T = TypeVar("T")
 
 
 class Place(Protocol):
@@ -62,6 +64,7 @@ class Writer:
         self._queue: deque[tuple[int, Sequence[Item]]] = deque()
         self._bytes = 0
         self._wakes: list[tuple[int, Wake]] = []
+        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pushed = 0
@@ -148,6 +151,33 @@ class Writer:
         if failures[0] is not None:
             raise failures[0]
 
+    def call(self, work: Callable[[], T]) -> T:
+        """Do something on the writer's thread, between two commits; blocks until it is done.
+
+        The writing connection belongs to that thread. Rows that are pushed meanwhile wait. One of our own errors goes
+        to the caller only; any other ends the writer, as that of a commit does.
+
+        Raises
+        ------
+        StoreWriteError
+            If an earlier row could not be made durable, or the store is closed.
+        StoreError
+            On the writer's own thread, which would wait for itself.
+        """
+        if self.on_it():
+            raise StoreError(
+                "the store was tended by a callback on its writer's thread; hand over to another thread first"
+            )
+        done: Future[T] = Future()
+        with self._lock:
+            if self.refusal is not None:
+                self.refuse()
+            if self._closing:
+                raise StoreWriteError("the store is closed; open it again with ok.open(path)")
+            self._calls.append((work, done))
+            self._changed.notify_all()
+        return done.result()
+
     def close(self) -> None:
         """Write what is queued and end the thread.
 
@@ -184,6 +214,7 @@ class Writer:
         self._changed = threading.Condition(self._lock)
         self._queue.clear()
         self._wakes.clear()
+        self._calls.clear()
         self.refusal = refusal
 
     def on_it(self) -> bool:
@@ -194,16 +225,29 @@ class Writer:
 
     def _serve(self) -> None:
         try:
-            while batch := self._gather():
-                self._place.commit([entry for entries in batch for entry in entries])
-                self._tell(len(batch))
+            while self._has_work():
+                if batch := self._gather():
+                    self._place.commit([entry for entries in batch for entry in entries])
+                    self._tell(len(batch))
+                while self._calls:
+                    self._do(*self._calls[0])
+                    self._calls.popleft()
         except BaseException as error:
             self._fail(error)
 
-    def _gather(self) -> list[Sequence[Item]]:
+    def _has_work(self) -> bool:
         look: float | None = 1.0
         while not self._wait(look):
             look = self._place.idle()
+        return bool(self._queue or self._calls)
+
+    def _do(self, work: Callable[[], T], done: Future[T]) -> None:
+        try:
+            done.set_result(work())
+        except OrchkitError as error:
+            done.set_exception(error)
+
+    def _gather(self) -> list[Sequence[Item]]:
         with self._lock:
             batch: list[Sequence[Item]] = []
             size = 0
@@ -216,9 +260,9 @@ class Writer:
             return batch
 
     def _wait(self, seconds: float | None) -> bool:
-        """Wait for rows, or for the end; say whether either came."""
+        """Wait for rows, for something else to do, or for the end; say whether one of them came."""
         with self._lock:
-            return self._changed.wait_for(lambda: bool(self._queue) or self._closing, seconds)
+            return self._changed.wait_for(lambda: bool(self._queue or self._calls) or self._closing, seconds)
 
     def _tell(self, count: int) -> None:
         with self._lock:
@@ -250,9 +294,12 @@ class Writer:
             self._queue.clear()
             self._bytes = 0
             wakes, self._wakes = self._wakes, []
+            calls, self._calls = self._calls, deque()
             self._changed.notify_all()
         for _, wake in wakes:
             _call(wake, _again(failure))
+        for _, done in calls:
+            done.set_exception(_again(failure))
 
 
 def _weight(entry: Item) -> int:

@@ -103,8 +103,8 @@ def test_an_unfinished_demo_of_other_messages_is_left_alone(messages: Path, tmp_
     assert "an unfinished demo of other messages" in refused(demo("--input", messages, "--out", tmp_path))
 
 
-def test_a_store_that_another_process_holds(messages: Path, tmp_path: Path) -> None:
-    code = "import sys, orchkit as ok; s = ok.open(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+def test_a_store_that_another_process_holds_by_duckdb_itself(messages: Path, tmp_path: Path) -> None:
+    code = "import sys, duckdb; s = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(tmp_path / "demo.duckdb")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
