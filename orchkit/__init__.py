@@ -37,7 +37,10 @@ if TYPE_CHECKING:
         RunUnknown,
         SimulationError,
         StoreBusy,
+        StoreDamaged,
         StoreError,
+        StoreNotice,
+        StoreReadOnly,
         StoreUnreadable,
         StoreWriteError,
     )
@@ -75,8 +78,9 @@ _ROOMS = {
 _ERRORS = (
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
     "RunCrashed", "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid",
-    "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown",
-    "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
+    "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
+    "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
+    "DefinitionChanged", "CodecError",
 )  # fmt: skip
 _ROOMS |= dict.fromkeys(_ERRORS, "errors")
 
@@ -96,8 +100,9 @@ __all__ = [
     # errors
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
     "RunCrashed", "RunStuck", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown", "AnswerInvalid",
-    "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError", "RunUnknown",
-    "ReplayError", "ReplayMismatch", "DefinitionChanged", "CodecError",
+    "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
+    "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
+    "DefinitionChanged", "CodecError",
 ]  # fmt: skip
 
 

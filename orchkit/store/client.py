@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from orchkit.errors import StoreBusy
+from orchkit.errors import StoreBusy, StoreDamaged, StoreNotice
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import from_arrow
+from orchkit.store.damage import Damage
 from orchkit.store.election import Notice
 from orchkit.store.holder import Holder
 from orchkit.store.rows import Entry, Row
@@ -90,6 +91,27 @@ class RemoteFile:
         self.pid = notice.pid
         self._writing = _Link(notice)
         self._reading = _Link(notice)
+        self._damage = self._asked_damage()
+
+    @property
+    def damage(self) -> Damage | None:
+        """What is missing in the file, as its owner knows; what is whole stays so for as long as it owns it."""
+        if self._damage is not None:
+            self._damage = self._asked_damage()
+        return self._damage
+
+    def _asked_damage(self) -> Damage | None:
+        answer = self._reading.ask("damage")
+        return None if answer is None else msgspec.convert(answer, Damage)
+
+    @property
+    def notices(self) -> tuple[StoreNotice, ...]:
+        """What its user should know."""
+        return () if self._damage is None else (StoreDamaged(self._damage.report),)
+
+    def confirm(self) -> None:
+        """Let the owner go on with what is there."""
+        self._writing.ask("confirm")
 
     def commit(self, batch: Sequence[Entry], *, again: bool = False) -> None:
         """Let the owner append rows; durable when it returns. With `again` those that it has are left out."""

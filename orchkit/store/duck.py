@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchkit.clock.ids import wall_micro
-from orchkit.errors import RunHeld, StoreError
+from orchkit.errors import RunHeld, StoreError, StoreReadOnly
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.client import RemoteFile
+from orchkit.store.damage import Damage
 from orchkit.store.elected import Elected
 from orchkit.store.file import DuckFile
 from orchkit.store.holder import RENEW_SECONDS, Holder, lives, this_process
@@ -46,13 +47,21 @@ class DuckStore:
     Parameters
     ----------
     path : path-like
+    read_only : bool
+        Write nothing. If no process owns the file it is shared with other readers, and nobody can own it meanwhile.
+
+    Attributes
+    ----------
+    notices : tuple of StoreNotice
+        What opening the file had to do, for its user to know.
 
     Raises
     ------
     StoreBusy
         If this process has the file open, or whoever holds it does not answer.
     StoreUnreadable
-        If it is no store, damaged, or newer than this orchkit.
+        If it is no store, damaged beyond repair, or newer than this orchkit; with `read_only` also if it is not
+        there, or would have to be mended or migrated first.
     StoreWriteError
         If nothing can be written there.
 
@@ -62,14 +71,16 @@ class DuckStore:
     forked child it does the same, and the file stays the parent's.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
         self.path = Path(path).absolute()
         self._lock = threading.Lock()
         self._taking = threading.Lock()
         self._mine: set[str] = set()
         self._ids: set[str] | None = None
         self._renew_at = 0
-        self._elected = Elected(self.path, self._server, self._renewal)
+        self.read_only = read_only
+        self._elected = Elected(self.path, self._server, self._renewal, read_only=read_only)
+        self.notices = self._elected.place.notices
         self._writer = Writer(self._elected)
         self._elected.open_doors()
         atexit.register(self.close)
@@ -88,6 +99,7 @@ class DuckStore:
         StoreError
             If a run of that id is there.
         """
+        self._elected.refuse_to_write()
         first: list[Entry] = [("admission", head_row(head))]
         with self._lock:
             if not self._is_free(head):
@@ -121,6 +133,7 @@ class DuckStore:
         RunHeld
             If somebody executes it.
         """
+        self._elected.refuse_to_write()
         with self._lock:
             if run_id in self._mine:
                 raise RunHeld(
@@ -142,6 +155,7 @@ class DuckStore:
 
     def take_for(self, run_id: str, holder: Holder) -> tuple[Head, list[Event]]:
         """Give a run to a process, as the owner of the file, and its log; durable when it returns."""
+        self._elected.refuse_to_write()
         with self._taking:
             head = self.head(run_id)
             current = self._holders("where run = ?", [run_id]).get(run_id)
@@ -174,6 +188,7 @@ class DuckStore:
 
     def append_durably(self, entries: Sequence[Entry], *, again: bool) -> None:
         """Append what another process sends; with `again`, what is there already is left out."""
+        self._elected.refuse_to_write()
         if again:
             entries = self._read(lambda place: place.unseen(entries) if isinstance(place, DuckFile) else entries)
         if entries:
@@ -226,6 +241,26 @@ class DuckStore:
             raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
         self._writer.flush()
         return self._elected.ask(question)
+
+    # What is missing
+
+    @property
+    def damage(self) -> Damage | None:
+        """What is missing in the file; while that is not confirmed nothing can be written."""
+        return self._read(lambda place: place.damage)
+
+    def confirm(self) -> None:
+        """Go on with what is there, although something is missing; does nothing if nothing is.
+
+        Raises
+        ------
+        StoreReadOnly
+            If the store was opened for reading only.
+        """
+        if self.read_only:
+            raise StoreReadOnly(f"{self.path.name} is open for reading only; close it, and open it by ok.open(path)")
+        self._read(lambda place: None)
+        self._elected.confirm()
 
     # The end
 

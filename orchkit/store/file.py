@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ctypes import py_object, pythonapi
 from pathlib import Path
@@ -15,10 +16,12 @@ from typing import Any
 
 import duckdb
 
-from orchkit.errors import RunUnknown, StoreError
+from orchkit.errors import RunUnknown, StoreError, StoreReadOnly
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import as_arrow
+from orchkit.store.checkpoint import Checkpoints
+from orchkit.store.look import last_seq
 from orchkit.store.opening import inode_of, open_file, release, unreadable
 from orchkit.store.rows import Entry, Row, body_of, event_of, head_of
 from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS
@@ -36,7 +39,6 @@ _REF = EVENT_COLUMNS.index("ref")
 _RUN, _N = (EVENT_COLUMNS.index(name) - 1 for name in ("run", "n"))  # a row lacks its seq
 _LAST_N = "select run, max(n) from event"
 _ADMITTED = "select run from admission"
-_LAST_SEQ = f"select greatest({', '.join(f'coalesce((select max(seq) from {name}), 0)' for name in APPENDED)})"
 # These functions run what they are given on a connection of their own, outside the reading transaction.
 _OWN_CONNECTION = re.compile("json_execute_serialized_sql|external_resource", re.IGNORECASE)
 
@@ -47,38 +49,53 @@ class DuckFile:
     Parameters
     ----------
     path : Path
+    read_only : bool
+        Write nothing.
+    confirmed : bool
+        Go on with what is there although something is missing.
+
+    Attributes
+    ----------
+    damage : Damage or None
+        What is missing; until that is confirmed nothing is written.
+    notices : tuple of StoreNotice
+        What opening it had to do.
 
     Raises
     ------
     StoreBusy
         If this or another process has the file open.
     StoreUnreadable
-        If it is no store, damaged, or newer than this orchkit.
+        If it is no store, damaged beyond repair, or newer than this orchkit.
     StoreWriteError
         If nothing can be written there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, confirmed: bool = False) -> None:
         self.path = path
         self.closed = False
         self._lock = threading.Lock()
-        self._connection, self._inode = open_file(path)
+        opened = open_file(path, read_only=read_only, confirmed=confirmed)
+        self._connection, self._inode, self._seq, self._marks, self.damage, self.notices = opened
+        self._refs: set[str] | None = None
+        self._appenders: dict[str, Any] = {}
+        # Used for nothing else: an appender refuses to work beside an unfinished query.
+        self._writing = self._connection.cursor()
+        self._checkpoints = Checkpoints(path)
         try:
-            ((self._seq,),) = self._connection.execute(_LAST_SEQ).fetchall()
-            # Used for nothing else: an appender refuses to work beside an unfinished query.
-            self._writing = self._connection.cursor()
-            self._appenders: dict[str, Any] = {
-                table: duckdb.appender(table, connection=self._writing) for table in APPENDED
-            }
+            if self._marks is not None:
+                self._appenders = {table: duckdb.appender(table, connection=self._writing) for table in APPENDED}
         except duckdb.Error as error:
             self.let_go()
             raise unreadable(path, error) from error
-        self._refs: set[str] | None = None
 
     # On the writer's thread
 
     def commit(self, batch: Sequence[Entry], *, again: bool = False) -> None:
         """Append rows in one transaction; durable when it returns. With `again` those that are there are left out."""
+        self._refuse_to_write()
+        if self._checkpoints.due():
+            self._merge()
         if again:
             batch = self.unseen(batch)
         rows: dict[str, list[Row]] = {}
@@ -99,6 +116,24 @@ class DuckFile:
             self._writing.execute("commit")
         if inode_of(self.path) != self._inode:
             raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open")
+        self._mark(Counter([row[_RUN] for table, row in batch if table == "event"]))
+
+    def _refuse_to_write(self) -> None:
+        if self.damage is not None:
+            raise self.damage.refusal()
+        if self._marks is None:
+            raise StoreReadOnly(f"{self.path.name} is open for reading only; close it, and open it by ok.open(path)")
+
+    def _mark(self, runs: Mapping[str, int]) -> None:
+        assert self._marks is not None
+        self._marks.add(self._seq, runs)
+        if self._checkpoints.committed():
+            self.mark_anew()
+
+    def mark_anew(self) -> None:
+        """Let the marks begin with what is in the file now; for the writer's thread, after whatever takes rows away."""
+        if self._marks is not None:
+            self._marks.begin(*last_seq(self._writing))
 
     def _is_new(self, ref: str) -> bool:
         # 100 bytes a payload; asking the file for each would cost a scan of it.
@@ -111,7 +146,20 @@ class DuckFile:
 
     def idle(self) -> float | None:
         """Do what waits for a quiet moment; give the seconds until the next look."""
+        if self._marks is not None and self._checkpoints.due(quiet=True):
+            self._merge()
         return None
+
+    def _merge(self) -> None:
+        try:
+            self._writing.execute("checkpoint")
+        except duckdb.FatalException:
+            raise  # the instance is dead, and only the file knows what came of it
+        except duckdb.Error:
+            self._checkpoints.failed()
+        else:
+            self._checkpoints.merged()
+            self.mark_anew()
 
     def _discard(self) -> None:
         try:
@@ -130,7 +178,7 @@ class DuckFile:
         Where an event stands is derived from its run and its place in the log, and each run has one writer.
         """
         runs = list({row[_RUN] for table, row in batch if table == "event"})
-        last = dict(self.fetch(f"{_LAST_N} where run in (select unnest(?)) group by run", [runs]))
+        last: dict[str, int] = dict(self.fetch(f"{_LAST_N} where run in (select unnest(?)) group by run", [runs]))
         admitted = {run for (run,) in self.fetch(f"{_ADMITTED} where run in (select unnest(?))", [runs])}
         return [
             (table, row)
@@ -208,7 +256,10 @@ class DuckFile:
         with self._lock:
             if self.closed:
                 raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
-            cursor = self._connection.cursor()
+            try:
+                cursor = self._connection.cursor()
+            except duckdb.Error as error:
+                raise unreadable(self.path, error) from error
         with cursor:
             yield cursor
 
@@ -219,13 +270,20 @@ class DuckFile:
                 return
             self.closed = True
             self._discard()
-            self._connection.close()
+            if self._marks is not None:
+                self._marks.close()
+            try:
+                self._connection.close()
+            except duckdb.Error:
+                pass  # what could not be merged stays in the log
             release(self._inode)
 
     def disown(self) -> None:
         """Forget the file, in a forked child: it stays the parent's."""
         self._lock = threading.Lock()
         self.closed = True
+        if self._marks is not None:
+            self._marks.close()
         # Kept alive for as long as the child lives: its destructor would checkpoint the parent's file and delete the
         # write-ahead log that the parent goes on writing to, and what that acknowledges then would be lost in a
         # crash. The frame of the writer's thread keeps it too, but only because CPython forgets to free it.

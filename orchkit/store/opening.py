@@ -7,74 +7,231 @@ the POSIX lock that keeps other processes out. Looking at its inode is allowed.
 from __future__ import annotations
 
 import os
-import re
+import secrets
 import threading
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import duckdb
 
 from orchkit.clock.ids import here
-from orchkit.errors import StoreBusy, StoreUnreadable, StoreWriteError
-from orchkit.store.schema import SCHEMA_VERSION, STATEMENTS, TABLES
+from orchkit.errors import StoreBusy, StoreDamaged, StoreNotice, StoreUnreadable, StoreWriteError
+from orchkit.store.damage import Damage, damage_of
+from orchkit.store.look import Seen, connect, last_seq, look, unreadable, wal_size
+from orchkit.store.marks import Known, Marks, read_marks
+from orchkit.store.migrate import create, made_with, migrate
+from orchkit.store.repair import Mended, mend, mend_header, set_aside
+from orchkit.store.schema import SCHEMA_VERSION
 from orchkit.store.writer import first_line
 
-__all__ = ["Inode", "inode_of", "open_file", "refuse_unfit", "release", "unreadable"]
+__all__ = ["Inode", "Opened", "inode_of", "open_file", "refuse_missing", "refuse_unfit", "release", "unreadable"]
 
 Inode = tuple[int, int]
 
-_CONFIG: dict[str, Any] = {
-    "threads": min(4, os.cpu_count() or 1),
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "checkpoint_threshold": "64MB",
-    # Opening replays the log at 55 us a commit, however small: this bounds it to a third of a second.
-    "wal_autocheckpoint_entries": 5000,
-    # A SELECT could otherwise turn on logging or profiling into a file: they are table functions.
-    "lock_configuration": True,
-}
-_HEADERS = 3 * 4096  # bytes before a DuckDB file's first block
+
+class Opened(NamedTuple):
+    """A file that was opened.
+
+    Attributes
+    ----------
+    connection : duckdb.DuckDBPyConnection
+    inode : tuple of int
+        To be given back to `release`.
+    seq : int
+        The last that is there.
+    marks : Marks or None
+        Where to say how far it gets; None if it was opened for reading only.
+    damage : Damage or None
+        What is missing; then it was opened for reading only.
+    notices : tuple of StoreNotice
+        What its user should know.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    inode: Inode
+    seq: int
+    marks: Marks | None
+    damage: Damage | None
+    notices: tuple[StoreNotice, ...]
+
+
 _HELD: dict[Inode, int] = {}
 _LOCK = threading.Lock()
 
 
-def open_file(path: Path) -> tuple[duckdb.DuckDBPyConnection, Inode]:
-    """Open a store's file, make it if it is not there, and prove that it can be written.
+def open_file(path: Path, *, read_only: bool = False, confirmed: bool = False) -> Opened:
+    """Open a store's file; make it if it is not there, and mend or migrate it if it needs that.
 
-    Returns
-    -------
-    connection : duckdb.DuckDBPyConnection
-    inode : tuple of int
-        To be given back to `release`.
+    Nothing is written before it is known that nothing is missing; if something is, the file is opened for reading
+    only, unless that was `confirmed`.
 
     Raises
     ------
     StoreBusy
         If this or another process has it open.
     StoreUnreadable
-        If it is no store, damaged, or newer than this orchkit.
+        If it is no store, damaged beyond repair, or newer than this orchkit; with `read_only` also if it is not
+        there, or would have to be mended or migrated first.
     StoreWriteError
         If nothing can be written there.
     """
     refuse_unfit(path)
+    if read_only:
+        refuse_missing(path)
+    if not path.exists():
+        return _open_to_write(path, Seen(0), None, None)
+    seen, mended, notices = _made_fit(path, read_only)
+    known = read_marks(path, seen.store_id)
+    damage = damage_of(path, known, seen.seq, seen.events, mended=mended.cause, kept=mended.kept)
+    if damage is not None and not read_only and not confirmed:
+        seen, known, damage, header = _with_header(path, seen, known, damage)
+        mended = header or mended
+    if damage is not None and not confirmed:
+        if known is None:
+            # The log is cut now: at the next opening nothing would tell but this.
+            _mark_lost(path, seen)
+        return _open_to_read(path, seen, damage, (*notices, StoreDamaged(damage.report)))
+    if read_only:
+        return _open_to_read(path, seen, damage, tuple(notices))
+    if mended.cause and damage is None:
+        notices.append(StoreDamaged(_nothing_missing(path, mended)))
+    if damage is not None and wal_size(path):
+        set_aside(path)
+    return _open_to_write(path, seen, known, damage, notices)
+
+
+def _made_fit(path: Path, read_only: bool) -> tuple[Seen, Mended, list[StoreNotice]]:
+    mended, notices = Mended(), []
+    try:
+        seen = look(path)
+    except StoreUnreadable as error:
+        if read_only and wal_size(path):
+            way_out = f"if that is its log, ok.open({path.name!r}) mends it"
+            raise StoreUnreadable(f"{error}; {way_out}") from error
+        mended = mend(path, error)
+        seen = look(path)
+    if read_only and seen.version != SCHEMA_VERSION:
+        raise _not_as_it_is(path, seen)
+    if 0 < seen.version < SCHEMA_VERSION:
+        kept = migrate(path, seen.version, secrets.token_hex(8))
+        notices.append(
+            StoreNotice(
+                f"{path.name} was written by an older orchkit and has been moved to schema version {SCHEMA_VERSION}; "
+                f"{kept} is the file as it was"
+            )
+        )
+        seen = look(path)
+    return seen, mended, notices
+
+
+def _not_as_it_is(path: Path, seen: Seen) -> StoreUnreadable:
+    if not seen.version:
+        return StoreUnreadable(f"{path} is an empty DuckDB file and no store yet; open it to write")
+    return StoreUnreadable(
+        f"{path} has schema version {seen.version}, and this orchkit reads {SCHEMA_VERSION}; open it once to write, by "
+        f"ok.open({path.name!r}): that moves it and keeps the old file"
+    )
+
+
+def _with_header(
+    path: Path, seen: Seen, known: Known | None, damage: Damage
+) -> tuple[Seen, Known | None, Damage | None, Mended | None]:
+    header = mend_header(path) if known is not None and not known.lost else None
+    if header is None:
+        return seen, known, damage, None
+    seen = look(path)
+    return seen, known, damage_of(path, known, seen.seq, seen.events, mended=header.cause, kept=header.kept), header
+
+
+def _mark_lost(path: Path, seen: Seen) -> None:
+    marks = Marks(path, seen.store_id)
+    marks.begin(seen.seq, seen.events, lost=True)
+    marks.close()
+
+
+def _nothing_missing(path: Path, mended: Mended) -> str:
+    return (
+        f"{path.name}: {mended.cause}; it was mended, nothing that was acknowledged is missing, and {mended.kept} is a "
+        "copy of how it was"
+    )
+
+
+def _open_to_read(path: Path, seen: Seen, damage: Damage | None, notices: tuple[StoreNotice, ...]) -> Opened:
     with _LOCK:
         _refuse_held(path)
-        connection = _connect(path)
-        inode = inode_of(path)
-        assert inode is not None
-        _HELD[inode] = os.getpid()
+        return Opened(connect(path, read_only=True), _hold(path), seen.seq, None, damage, notices)
+
+
+def _hold(path: Path) -> Inode:
+    inode = inode_of(path)
+    assert inode is not None
+    _HELD[inode] = os.getpid()
+    return inode
+
+
+def _open_to_write(
+    path: Path, seen: Seen, known: Known | None, damage: Damage | None, notices: Sequence[StoreNotice] = ()
+) -> Opened:
+    pending = wal_size(path) > 0
+    with _LOCK:
+        _refuse_held(path)
+        connection = connect(path)
+        inode = _hold(path)
     try:
-        _check_whole(connection, path)
-        _prepare(connection, path)
-        _probe(connection, path)
+        store_id = _prepare(connection, path, seen)
+        _probe(connection, path, 0 if damage is None else damage.missing)
+        seq, events = last_seq(connection)
+        marks = Marks(path, store_id)
+        if pending and known is not None and damage is None and known.last <= seq:
+            marks.go_on(known)
+        else:
+            marks.begin(seq, events)
     except BaseException as error:
         connection.close()
         release(inode)
         if isinstance(error, duckdb.Error):
             raise unreadable(path, error) from error
         raise
-    return connection, inode
+    return Opened(connection, inode, seq, marks, None, tuple(notices))
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, seen: Seen) -> str:
+    if seen.store_id:
+        return seen.store_id
+    store_id = secrets.token_hex(8)
+    try:
+        if seen.version:
+            connection.execute("insert into meta values ('store_id', ?)", [store_id])
+            return store_id
+        connection.execute("begin")
+        create(connection, store_id)
+        connection.execute("commit")
+        # A schema change must not sit in a log that may be replayed.
+        connection.execute("checkpoint")
+    except duckdb.Error as error:
+        raise _unwritable(path, error) from error
+    return store_id
+
+
+def _probe(connection: duckdb.DuckDBPyConnection, path: Path, missing: int | None) -> None:
+    # A commit: a file that can be written in a directory that cannot opens well and fails at the first event.
+    try:
+        connection.execute(
+            """insert into opening
+               select coalesce(max(epoch), 0) + 1, ?, ?, make_timestamp(epoch_us(now())), version(), ?, ?
+               from opening""",
+            [os.getpid(), here(), made_with(), missing],
+        )
+    except duckdb.Error as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: duckdb.Error) -> StoreWriteError:
+    return StoreWriteError(
+        f"{path} cannot be written: {first_line(error)}; see that the disk has room and that {path.parent} lets you "
+        "make files, or use another path"
+    )
 
 
 def refuse_unfit(path: Path) -> None:
@@ -95,6 +252,17 @@ def refuse_unfit(path: Path) -> None:
     _refuse_foreign(path)
 
 
+def refuse_missing(path: Path) -> None:
+    """Refuse a file that is not there.
+
+    Raises
+    ------
+    StoreUnreadable
+    """
+    if not path.exists():
+        raise StoreUnreadable(f"{path} does not exist, and reading makes none; see the path, or open it to write")
+
+
 def inode_of(path: Path) -> Inode | None:
     """Tell a file from its namesakes; None if there is none."""
     try:
@@ -102,11 +270,6 @@ def inode_of(path: Path) -> Inode | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def unreadable(path: Path, error: duckdb.Error) -> StoreUnreadable:
-    """Say that a file is damaged."""
-    return StoreUnreadable(f"{path} cannot be read: {first_line(error)}; restore it from a copy, or use another path")
 
 
 def release(inode: Inode) -> None:
@@ -138,94 +301,15 @@ def _refuse_held(path: Path) -> None:
     )
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    try:
-        return duckdb.connect(str(path), config=_CONFIG)
-    except duckdb.Error as error:
-        held = re.search(r"held in (.*?) \(PID (\d+)\)", str(error))
-        if held:
-            raise StoreBusy(
-                f"{path.name} is held by process {held[2]} ({held[1]}); close it there, or use another path",
-                pid=int(held[2]),
-            ) from error
-        if "different configuration" in str(error):
-            raise StoreBusy(
-                f"{path.name} is open in this process by duckdb.connect; close that, and query it by store.sql",
-                pid=os.getpid(),
-            ) from error
-        raise StoreUnreadable(
-            f"{path} cannot be opened as a store: {first_line(error)}; use another path, or restore it from a copy"
-        ) from error
-
-
 def _refuse_foreign(path: Path) -> None:
     # DuckDB takes a short file of text for one of its own that was cut. This process does not have it open, or it
     # would have been refused by now, so reading it drops no lock.
     if path.is_file():
-        with path.open("rb") as file:
-            if file.read(12)[8:] != b"DUCK":
-                raise StoreUnreadable(f"{path} is no DuckDB file, and is left as it is; give a store another path")
-
-
-def _check_whole(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    # A file that was cut opens if its tail holds data only; the next checkpoint would then bury what is missing.
-    # Free blocks at the end need not be there, so this finds a cut of what is used.
-    query = "select used_blocks, block_size from pragma_database_size()"
-    ((blocks, block_size),) = connection.execute(query).fetchall()
-    missing = _HEADERS + blocks * block_size - path.stat().st_size
-    if missing > 0:
-        raise StoreUnreadable(f"{path} was cut: {missing} bytes are missing at its end; restore it from a copy")
-
-
-def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    tables = {row[0] for row in connection.execute("select table_name from duckdb_tables()").fetchall()}
-    if not tables:
-        _create(connection, path)
-    elif not tables >= TABLES:
-        raise StoreUnreadable(f"{path} is a DuckDB file but no orchkit store; use another path")
-    else:
-        meta = dict(connection.execute("select key, value from meta").fetchall())
-        _check_version(meta.get("schema_version"), path)
-
-
-def _check_version(found: str | None, path: Path) -> None:
-    if found == str(SCHEMA_VERSION):
-        return
-    newer = found is not None and found.isdecimal() and int(found) > SCHEMA_VERSION
-    way_out = "upgrade orchkit" if newer else "use the orchkit that wrote it"
-    raise StoreUnreadable(
-        f"{path} has schema version {found}, this orchkit knows {SCHEMA_VERSION}; {way_out}, or use another path"
-    )
-
-
-def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    try:
-        connection.execute("begin")
-        for statement in STATEMENTS:
-            connection.execute(statement)
-        connection.execute("insert into meta values ('schema_version', ?)", [str(SCHEMA_VERSION)])
-        connection.execute("commit")
-        # A schema change must not sit in a log that may be replayed.
-        connection.execute("checkpoint")
-    except duckdb.Error as error:
-        raise _unwritable(path, error) from error
-
-
-def _probe(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    # A commit: a file that can be written in a directory that cannot opens well and fails at the first event.
-    try:
-        connection.execute(
-            """insert into opening
-               select coalesce(max(epoch), 0) + 1, ?, ?, make_timestamp(epoch_us(now())), version(), ?, 0
-               from opening""",
-            [os.getpid(), here(), version("orchkit")],
-        )
-    except duckdb.Error as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: duckdb.Error) -> StoreWriteError:
-    return StoreWriteError(
-        f"{path} cannot be written: {first_line(error)}; see that the disk has room and that {path.parent} lets you "
-        "make files, or use another path"
-    )
+        try:
+            with path.open("rb") as file:
+                start = file.read(12)
+        except OSError as error:
+            why = f"{error.strerror}; see who may read it, or use another path"
+            raise StoreUnreadable(f"{path} cannot be read: {why}") from error
+        if start[8:] != b"DUCK":
+            raise StoreUnreadable(f"{path} is no DuckDB file, and is left as it is; give a store another path")

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol
 
-from orchkit.errors import StoreError, StoreWriteError
+from orchkit.errors import StoreError, StoreReadOnly, StoreWriteError
 from orchkit.store.rows import Entry
 from orchkit.store.schema import EVENT_COLUMNS
 
@@ -232,11 +232,7 @@ class Writer:
             return ready
 
     def _fail(self, error: BaseException) -> None:
-        failure = StoreWriteError(
-            f"events could not be made durable: {first_line(error)}; what was acknowledged is safe, the runs of this "
-            "store have stopped: free the disk or mend the file, open it again with ok.open(path), and resume them"
-        )
-        failure.__cause__ = error
+        failure = error if isinstance(error, StoreReadOnly) else _write_error(error)
         # Let go before anybody is told, so that who is told can open it again: after a fatal error DuckDB can do
         # nothing but that, and what came of the last commit is read back from the file.
         _call(lambda _: self._place.let_go(), None)
@@ -248,6 +244,15 @@ class Writer:
             self._changed.notify_all()
         for _, wake in wakes:
             _call(wake, _again(failure))
+
+
+def _write_error(error: BaseException) -> StoreWriteError:
+    failure = StoreWriteError(
+        f"events could not be made durable: {first_line(error)}; what was acknowledged is safe, the runs of this "
+        "store have stopped: free the disk or mend the file, open it again with ok.open(path), and resume them"
+    )
+    failure.__cause__ = error
+    return failure
 
 
 def _weight(entry: Entry) -> int:
@@ -266,7 +271,7 @@ def _ticket(waiting: tuple[int, Wake]) -> int:
 def _again(error: StoreError | None) -> StoreError | None:
     if error is None:
         return None
-    copy = type(error)(*error.args)
+    copy = type(error)(*error.args, **error.__dict__)
     copy.__cause__ = error.__cause__
     return copy
 
