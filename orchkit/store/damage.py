@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from orchkit.errors import StoreReadOnly
+from orchkit.store.look import Seen
 from orchkit.store.marks import Known
 
 __all__ = ["Damage", "damage_of"]
@@ -41,9 +42,7 @@ class Damage(msgspec.Struct, frozen=True):
         return StoreReadOnly(self.report, missing=self.missing, runs=self.runs)
 
 
-def damage_of(
-    path: Path, known: Known | None, seq: int, events: int, *, mended: str = "", kept: str = ""
-) -> Damage | None:
+def damage_of(path: Path, known: Known | None, seen: Seen, *, mended: str = "", kept: str = "") -> Damage | None:
     """Compare a file with its marks.
 
     Parameters
@@ -51,8 +50,8 @@ def damage_of(
     path : Path
     known : Known or None
         What its marks say.
-    seq, events : int
-        What is in the file: the last `seq`, and how many events.
+    seen : Seen
+        What is in the file.
     mended : str
         What was wrong with its log, if that had to be mended.
     kept : str
@@ -65,30 +64,26 @@ def damage_of(
     """
     if known is None or known.lost:
         # A log was cut, and no marks say what was in the part that could not be read.
-        return _unknown(path, mended, kept) if mended or known is not None else None
-    if known.last <= seq:
+        return _unknown(path, seen, mended, kept) if mended or known is not None else None
+    if known.last <= seen.seq:
         return None
     runs: Counter[str] = Counter()
     for reached, counts in known.commits:
-        if reached > seq:
+        if reached > seen.seq:
             runs.update(counts)
-    before = max(0, known.events - events) if known.base > seq else 0
+    before = max(0, known.events - seen.events) if known.base > seen.seq else 0
     missing = runs.total() + before
     if not missing:
         return None
-    cause = mended or _cause(path, known, seq)
-    report = f"{path.name}: {_counted(missing, 'acknowledged event')} missing{_named(runs, before)}; {cause}"
-    return Damage(missing, dict(runs), _with_ways_out(path, report, kept))
+    cause = mended or _cause(path, known, seen.seq)
+    counted = f"{missing} acknowledged event{' is' if missing == 1 else 's are'} missing{_named(runs, before)}"
+    return Damage(missing, dict(runs), _report(path, counted, seen, cause, kept))
 
 
-def _unknown(path: Path, mended: str, kept: str) -> Damage:
+def _unknown(path: Path, seen: Seen, mended: str, kept: str) -> Damage:
     cause = mended or "its write-ahead log was damaged and had to be cut"
-    report = f"{path.name}: acknowledged events may be missing, and no marks say which; {cause}"
-    return Damage(None, {}, _with_ways_out(path, report, kept))
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{' is' if n == 1 else 's are'}"
+    counted = "acknowledged events may be missing, and no marks say which"
+    return Damage(None, {}, _report(path, counted, seen, cause, kept))
 
 
 def _named(runs: Counter[str], before: int) -> str:
@@ -109,10 +104,15 @@ def _cause(path: Path, known: Known, seq: int) -> str:
     return f"its write-ahead log {wal.name} was cut or damaged"
 
 
-def _with_ways_out(path: Path, report: str, kept: str) -> str:
+def _report(path: Path, counted: str, seen: Seen, cause: str, kept: str) -> str:
     was = f"; {kept} is a copy of how it was" if kept else ""
+    there = f"{_many(seen.events, 'event')} of {_many(seen.runs, 'run')}"
     return (
-        f"{report}{was}. It is open for reading only. Either close it and put a whole copy of {path.name} and its "
-        f"{path.name}.wal in place, or say store.confirm() to go on with what is there: a resumed run does again what "
-        "is missing"
+        f"{path.name}: {counted}; {cause}{was}. What is there, {there}, is open for reading only. Either close it and "
+        f"put a whole copy of {path.name} and its {path.name}.wal in place, or say store.confirm() to go on with what "
+        "is there: a resumed run does again what is missing"
     )
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

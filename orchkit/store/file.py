@@ -21,8 +21,8 @@ from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import as_arrow
 from orchkit.store.checkpoint import Checkpoints
-from orchkit.store.look import last_seq
-from orchkit.store.opening import inode_of, open_file, release, unreadable
+from orchkit.store.look import is_damage, last_seq, unreadable
+from orchkit.store.opening import inode_of, open_file, release
 from orchkit.store.rows import Entry, Row, body_of, event_of, head_of
 from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS
 
@@ -248,6 +248,8 @@ class DuckFile:
                     return as_arrow(cursor.sql(sql, params=parameters or None))
                 return cursor.execute(statements[0], parameters or []).df()
             except (duckdb.Error, TypeError) as error:
+                if is_damage(error):
+                    raise unreadable(self.path, error) from error
                 raise StoreError(f"{_said(error)}: {str(sql)[:200]!r}") from error
 
     @contextmanager

@@ -17,7 +17,7 @@ from orchkit.errors import StoreBusy, StoreUnreadable
 from orchkit.store.schema import APPENDED, SCHEMA_VERSION, TABLES
 from orchkit.store.writer import first_line
 
-__all__ = ["Seen", "connect", "last_seq", "look", "unreadable", "wal_path", "wal_size"]
+__all__ = ["Seen", "connect", "is_damage", "last_seq", "look", "unreadable", "wal_path", "wal_size"]
 
 _CONFIG: Final[dict[str, Any]] = {
     "threads": min(4, os.cpu_count() or 1),
@@ -45,7 +45,7 @@ class Seen(NamedTuple):
         "" if it has none yet.
     seq : int
         The last that is there.
-    events : int
+    events, runs : int
         How many are there.
     """
 
@@ -53,6 +53,7 @@ class Seen(NamedTuple):
     store_id: str = ""
     seq: int = 0
     events: int = 0
+    runs: int = 0
 
 
 def look(path: Path) -> Seen:
@@ -100,7 +101,8 @@ def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection
                 pid=os.getpid(),
             ) from error
         raise StoreUnreadable(
-            f"{path} cannot be opened as a store: {first_line(error)}; use another path, or restore it from a copy"
+            f"{path} cannot be opened as a store: {first_line(error)}; use another path, or restore it from a copy",
+            at_opening=True,  # it may be the log that is damaged
         ) from error
 
 
@@ -129,7 +131,8 @@ def _seen(connection: duckdb.DuckDBPyConnection, path: Path) -> Seen:
         return Seen(version)
     if not tables >= TABLES:
         raise _foreign(path)
-    return Seen(version, meta.get("store_id", ""), *last_seq(connection))
+    ((runs,),) = connection.execute("select count(*) from admission").fetchall()
+    return Seen(version, meta.get("store_id", ""), *last_seq(connection), runs)
 
 
 def last_seq(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
@@ -153,7 +156,12 @@ def _known_version(found: str | None, path: Path) -> int:
     )
 
 
-def unreadable(path: Path, error: duckdb.Error) -> StoreUnreadable:
+def is_damage(error: BaseException) -> bool:
+    """Say whether it is the file that DuckDB blames, and not the query."""
+    return "Corrupt database file" in str(error)
+
+
+def unreadable(path: Path, error: BaseException) -> StoreUnreadable:
     """Say that a file is damaged, where, and what can still be had."""
     block = re.search(r"in block at location (\d+)", str(error))
     where = f"the block at byte {block[1]} is damaged ({first_line(error)})" if block else first_line(error)

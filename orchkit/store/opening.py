@@ -83,7 +83,7 @@ def open_file(path: Path, *, read_only: bool = False, confirmed: bool = False) -
         return _open_to_write(path, Seen(0), None, None)
     seen, mended, notices = _made_fit(path, read_only)
     known = read_marks(path, seen.store_id)
-    damage = damage_of(path, known, seen.seq, seen.events, mended=mended.cause, kept=mended.kept)
+    damage = damage_of(path, known, seen, mended=mended.cause, kept=mended.kept)
     if damage is not None and not read_only and not confirmed:
         seen, known, damage, header = _with_header(path, seen, known, damage)
         mended = header or mended
@@ -106,7 +106,9 @@ def _made_fit(path: Path, read_only: bool) -> tuple[Seen, Mended, list[StoreNoti
     try:
         seen = look(path)
     except StoreUnreadable as error:
-        if read_only and wal_size(path):
+        if not getattr(error, "at_opening", False) or not wal_size(path):
+            raise
+        if read_only:
             way_out = f"if that is its log, ok.open({path.name!r}) mends it"
             raise StoreUnreadable(f"{error}; {way_out}") from error
         mended = mend(path, error)
@@ -141,7 +143,7 @@ def _with_header(
     if header is None:
         return seen, known, damage, None
     seen = look(path)
-    return seen, known, damage_of(path, known, seen.seq, seen.events, mended=header.cause, kept=header.kept), header
+    return seen, known, damage_of(path, known, seen, mended=header.cause, kept=header.kept), header
 
 
 def _mark_lost(path: Path, seen: Seen) -> None:
@@ -244,6 +246,12 @@ def refuse_unfit(path: Path) -> None:
     StoreUnreadable
         If it is a directory, or a file of another kind.
     """
+    try:
+        path.stat()
+    except PermissionError as error:
+        raise StoreUnreadable(f"{path} is out of reach: {error.strerror}; see who may read its folder") from error
+    except OSError:
+        pass  # there is none yet, or what follows says what is in the way
     if path.is_dir():
         raise StoreUnreadable(f"{path} is a directory; give the path of a file, such as lab.duckdb")
     if not path.parent.is_dir():

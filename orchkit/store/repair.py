@@ -50,8 +50,6 @@ def mend(path: Path, refusal: StoreUnreadable) -> Mended:
     StoreUnreadable
         The refusal, if it is not the log that is damaged; or if there is no room to mend it.
     """
-    if not wal_size(path):
-        raise refusal
     try:
         if _was_checkpointing(path):
             return _recovered(path)
@@ -66,7 +64,7 @@ def mend(path: Path, refusal: StoreUnreadable) -> Mended:
             bench.put_in_place(whole)
     except OSError as error:
         raise _no_room(path, error) from refusal
-    return Mended(_cause(path, refusal, len(whole)), kept)
+    return Mended(_cause(path, refusal, len(whole), len(log)), kept)
 
 
 def _was_checkpointing(path: Path) -> bool:
@@ -101,7 +99,7 @@ def mend_header(path: Path) -> Mended | None:
             bench.put_in_place(whole)
     except OSError as error:
         raise _no_room(path, error) from error
-    return Mended(f"the first bytes of its write-ahead log {wal_path(path).name} were damaged", kept)
+    return Mended(_first_bytes(path), kept)
 
 
 def set_aside(path: Path) -> str:
@@ -240,14 +238,20 @@ def _with_header(log: bytes, header: bytes) -> bytes:
     return header + log[len(header) :] if 0 < differ <= _FLIPPED and len(log) > len(header) else log
 
 
-def _cause(path: Path, refusal: StoreUnreadable, size: int) -> str:
+def _first_bytes(path: Path) -> str:
+    return f"the first bytes of its write-ahead log {wal_path(path).name} were damaged"
+
+
+def _cause(path: Path, refusal: StoreUnreadable, size: int, whole: int) -> str:
     log = wal_path(path).name
+    if size == whole:
+        return _first_bytes(path)
     said = str(refusal.__cause__)
     if "older version" in said:
         return f"its write-ahead log {log} was one of earlier, which the file has in it already, and was taken away"
     if "does not match database" in said:
         return f"its write-ahead log {log} was that of another file, and was taken away"
-    return f"its write-ahead log {log} was damaged and could be read up to byte {size}"
+    return f"its write-ahead log {log} was damaged and can be read up to byte {size} of {whole}"
 
 
 def _no_room(path: Path, error: OSError) -> StoreUnreadable:
