@@ -13,8 +13,8 @@ from typing import Final
 
 import duckdb
 
-from orchkit.errors import StoreWriteError
-from orchkit.store.look import connect, unreadable, wal_path, wal_size
+from orchkit.errors import StoreUnreadable, StoreWriteError
+from orchkit.store.look import connect, is_damage, unreadable, wal_path, wal_size
 from orchkit.store.schema import SCHEMA_VERSION, STATEMENTS
 from orchkit.store.writer import first_line
 
@@ -24,11 +24,11 @@ __all__ = ["create", "made_with", "migrate"]
 _FROM_1: Final = (
     """insert into admission
        select seq, run, workflow, mode, seed, started, durability, fingerprints, null
-       from old.admission order by seq""",
+       from {old}.admission order by seq""",
     """insert into event
        select seq, t, wall, run, kind, node, item, generation, leg, attempt, status, dur, cost, tokens, error, "by",
-       body, "key", row_number() over (partition by run order by seq), null from old.event order by seq""",
-    "insert into opening select epoch, pid, null, opened, duckdb, null, null from old.opening order by epoch",
+       body, "key", row_number() over (partition by run order by seq), null from {old}.event order by seq""",
+    "insert into opening select epoch, pid, null, opened, duckdb, null, null from {old}.opening order by epoch",
 )
 _STEPS: Final = {1: _FROM_1}
 
@@ -102,20 +102,22 @@ def _merge_log(path: Path) -> None:
 
 
 def _copy(path: Path, new: Path, found: int, store_id: str) -> None:
-    connection = connect(new)
     try:
-        connection.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as old (read_only)")
+        connection = connect(new)
+    except StoreUnreadable as error:  # it is new: nothing but the disk can be in the way
+        raise _no_room(path, first_line(error.__cause__ or error)) from error
+    old = f"old_{store_id}"  # a name that no file's can be
+    try:
+        connection.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as {old} (read_only)")
         connection.execute("begin")
         create(connection, store_id)
         for statement in _STEPS[found]:
-            connection.execute(statement)
+            connection.execute(statement.format(old=old))
         connection.execute("commit")
-        connection.execute("detach old")
+        connection.execute(f"detach {old}")
         connection.execute("checkpoint")
-    except duckdb.IOException as error:
-        raise _no_room(path, first_line(error)) from error
     except duckdb.Error as error:
-        raise unreadable(path, error) from error
+        raise (unreadable(path, error) if is_damage(error) else _no_room(path, first_line(error))) from error
     finally:
         connection.close()
 
