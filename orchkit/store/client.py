@@ -91,23 +91,18 @@ class RemoteFile:
         self.pid = notice.pid
         self._writing = _Link(notice)
         self._reading = _Link(notice)
-        self._damage = self._asked_damage()
 
     @property
     def damage(self) -> Damage | None:
-        """What is missing in the file, as its owner knows; what is whole stays so for as long as it owns it."""
-        if self._damage is not None:
-            self._damage = self._asked_damage()
-        return self._damage
-
-    def _asked_damage(self) -> Damage | None:
+        """What is missing in the file, as its owner knows."""
         answer = self._reading.ask("damage")
         return None if answer is None else msgspec.convert(answer, Damage)
 
     @property
     def notices(self) -> tuple[StoreNotice, ...]:
         """What its user should know."""
-        return () if self._damage is None else (StoreDamaged(self._damage.report),)
+        damage = self.damage
+        return () if damage is None else (StoreDamaged(damage.report),)
 
     def confirm(self) -> None:
         """Let the owner go on with what is there."""

@@ -232,7 +232,7 @@ class Writer:
             return ready
 
     def _fail(self, error: BaseException) -> None:
-        failure = error if isinstance(error, StoreReadOnly) else _write_error(error)
+        failure = _failure(error)
         # Let go before anybody is told, so that who is told can open it again: after a fatal error DuckDB can do
         # nothing but that, and what came of the last commit is read back from the file.
         _call(lambda _: self._place.let_go(), None)
@@ -246,7 +246,10 @@ class Writer:
             _call(wake, _again(failure))
 
 
-def _write_error(error: BaseException) -> StoreWriteError:
+def _failure(error: BaseException) -> StoreError:
+    if isinstance(error, StoreReadOnly):
+        stopped = "the runs of this store have stopped, open it again with ok.open(path) first"
+        return StoreReadOnly(f"{error}; {stopped}", **error.__dict__)
     failure = StoreWriteError(
         f"events could not be made durable: {first_line(error)}; what was acknowledged is safe, the runs of this "
         "store have stopped: free the disk or mend the file, open it again with ok.open(path), and resume them"
