@@ -1,7 +1,7 @@
 """Checkpoints: when the write-ahead log is merged into the file.
 
 A merge holds the writer for as long as it takes, some 50 ms at 16 MB, so it waits for a quiet moment. It does not wait
-for ever: opening replays the log, at 55 us a commit. DuckDB's own automatic checkpoint, which comes inside a commit and
+for ever: opening replays the log twice, at some 30 us a commit, once to look and once to write. DuckDB's own automatic checkpoint, which comes inside a commit and
 makes its outcome unknown if the disk is full, is set so that it comes later than ours.
 """
 
@@ -11,14 +11,14 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from orchkit.store.look import wal_size
+from orchkit.store.look import log_size, wal_path
 
 __all__ = ["Checkpoints"]
 
 _QUIET_BYTES: Final = 4 * 2**20
 _QUIET_COMMITS: Final = 1000
 _MOST_BYTES: Final = 48 * 2**20
-_MOST_COMMITS: Final = 4000
+_MOST_COMMITS: Final = 2500
 
 
 class Checkpoints:
@@ -30,15 +30,16 @@ class Checkpoints:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._size = wal_size(path)
+        self._folder = str(path.parent)
+        self._log = str(wal_path(path))  # as text: looking at it comes after each commit
+        self._size = log_size(self._log)
         self._commits = 0
         self._put_off = 0
 
     def committed(self) -> bool:
         """Count a commit; say whether DuckDB has merged the log in it."""
         self._commits += 1
-        before, self._size = self._size, wal_size(self._path)
+        before, self._size = self._size, log_size(self._log)
         return self._size < before
 
     def due(self, *, quiet: bool = False) -> bool:
@@ -46,14 +47,14 @@ class Checkpoints:
         most, commits = (_QUIET_BYTES, _QUIET_COMMITS) if quiet else (_MOST_BYTES, _MOST_COMMITS)
         if self._commits < self._put_off or (self._size <= most and self._commits <= commits):
             return False
-        if shutil.disk_usage(self._path.parent).free > 2 * self._size:
+        if shutil.disk_usage(self._folder).free > 2 * self._size:
             return True
         self.failed()
         return False
 
     def merged(self) -> None:
         """Begin to count anew."""
-        self._size, self._commits, self._put_off = wal_size(self._path), 0, 0
+        self._size, self._commits, self._put_off = log_size(self._log), 0, 0
 
     def failed(self) -> None:
         """Put the next one off: what stands in the way may be gone some hundred commits later."""

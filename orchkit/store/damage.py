@@ -106,13 +106,9 @@ def _cause(path: Path, known: Known, seq: int) -> str:
 
 def _report(path: Path, counted: str, seen: Seen, cause: str, kept: str) -> str:
     was = f"; {kept} is a copy of how it was" if kept else ""
-    there = f"{_many(seen.events, 'event')} of {_many(seen.runs, 'run')}"
+    there = f"{seen.events} event{'' if seen.events == 1 else 's'}"
     return (
         f"{path.name}: {counted}; {cause}{was}. What is there, {there}, is open for reading only. Either close it and "
         f"put a whole copy of {path.name} and its {path.name}.wal in place, or say store.confirm() to go on with what "
         "is there: a resumed run does again what is missing"
     )
-
-
-def _many(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"

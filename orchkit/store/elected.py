@@ -13,8 +13,8 @@ from orchkit.store.client import RemoteFile
 from orchkit.store.damage import Damage
 from orchkit.store.election import Seat, read_notice, take_reading_seat, take_seat
 from orchkit.store.file import DuckFile
+from orchkit.store.held import refuse_missing, refuse_unfit
 from orchkit.store.holder import RENEW_SECONDS
-from orchkit.store.opening import refuse_missing, refuse_unfit
 from orchkit.store.rows import Entry
 from orchkit.store.server import Server
 from orchkit.store.wire import OwnerGone

@@ -21,8 +21,9 @@ from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import as_arrow
 from orchkit.store.checkpoint import Checkpoints
+from orchkit.store.held import inode_of, release
 from orchkit.store.look import is_damage, last_seq, unreadable
-from orchkit.store.opening import inode_of, open_file, release
+from orchkit.store.opening import open_file
 from orchkit.store.rows import Entry, Row, body_of, event_of, head_of
 from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS
 

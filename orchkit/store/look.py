@@ -14,10 +14,21 @@ from typing import Any, Final, NamedTuple
 import duckdb
 
 from orchkit.errors import StoreBusy, StoreUnreadable
-from orchkit.store.schema import APPENDED, SCHEMA_VERSION, TABLES
+from orchkit.store.schema import APPENDED, SCHEMA_VERSION
 from orchkit.store.writer import first_line
 
-__all__ = ["Seen", "connect", "is_damage", "last_seq", "look", "unreadable", "wal_path", "wal_size"]
+__all__ = [
+    "Seen",
+    "connect",
+    "inspect",
+    "is_damage",
+    "last_seq",
+    "log_size",
+    "look",
+    "unreadable",
+    "wal_path",
+    "wal_size",
+]
 
 _CONFIG: Final[dict[str, Any]] = {
     "threads": min(4, os.cpu_count() or 1),
@@ -31,7 +42,11 @@ _CONFIG: Final[dict[str, Any]] = {
     "lock_configuration": True,
 }
 _HEADERS: Final = 3 * 4096  # bytes before a DuckDB file's first block
-_FIRST: Final = frozenset({"meta", "opening", "admission", "event"})  # the tables of every schema version
+
+_EVERY_VERSION: Final = (
+    "select seq, run, workflow, fingerprints from admission limit 0",
+    "select seq, t, run, kind, node, generation, leg, attempt, body from event limit 0",
+)
 
 
 class Seen(NamedTuple):
@@ -45,7 +60,7 @@ class Seen(NamedTuple):
         "" if it has none yet.
     seq : int
         The last that is there.
-    events, runs : int
+    events : int
         How many are there.
     """
 
@@ -53,7 +68,6 @@ class Seen(NamedTuple):
     store_id: str = ""
     seq: int = 0
     events: int = 0
-    runs: int = 0
 
 
 def look(path: Path) -> Seen:
@@ -68,12 +82,24 @@ def look(path: Path) -> Seen:
     """
     connection = connect(path, read_only=True)
     try:
+        return inspect(connection, path)
+    finally:
+        connection.close()
+
+
+def inspect(connection: duckdb.DuckDBPyConnection, path: Path) -> Seen:
+    """Look at a file that is open.
+
+    Raises
+    ------
+    StoreUnreadable
+        If it is no store, damaged, or newer than this orchkit.
+    """
+    try:
         _check_whole(connection, path)
         return _seen(connection, path)
     except duckdb.Error as error:
         raise unreadable(path, error) from error
-    finally:
-        connection.close()
 
 
 def connect(path: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
@@ -117,22 +143,19 @@ def _check_whole(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def _seen(connection: duckdb.DuckDBPyConnection, path: Path) -> Seen:
-    tables = {row[0] for row in connection.execute("select table_name from duckdb_tables()").fetchall()}
-    if not tables:
-        return Seen(0)
-    if not tables >= _FIRST:
-        raise _foreign(path)
     try:
         meta = dict(connection.execute("select key, value from meta").fetchall())
-    except duckdb.BinderException as error:
-        raise _foreign(path) from error
-    version = _known_version(meta.get("schema_version"), path)
-    if version < SCHEMA_VERSION:
-        return Seen(version)
-    if not tables >= TABLES:
-        raise _foreign(path)
-    ((runs,),) = connection.execute("select count(*) from admission").fetchall()
-    return Seen(version, meta.get("store_id", ""), *last_seq(connection), runs)
+        version = _known_version(meta.get("schema_version"), path)
+        for every in _EVERY_VERSION:  # others have a `meta` too
+            connection.execute(every).fetchall()
+        if version < SCHEMA_VERSION:
+            return Seen(version)
+        return Seen(version, meta.get("store_id", ""), *last_seq(connection))
+    except (duckdb.CatalogException, duckdb.BinderException) as error:
+        # A table or a column is not there. To list them all takes as long as all the rest.
+        if connection.execute("select 1 from duckdb_tables()").fetchall():
+            raise StoreUnreadable(f"{path} is a DuckDB file but no orchkit store; use another path") from error
+        return Seen(0)
 
 
 def last_seq(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
@@ -140,10 +163,6 @@ def last_seq(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     last = ", ".join(f"coalesce((select max(seq) from {name}), 0)" for name in APPENDED)
     ((seq, events),) = connection.execute(f"select greatest({last}), (select count(*) from event)").fetchall()
     return seq, events
-
-
-def _foreign(path: Path) -> StoreUnreadable:
-    return StoreUnreadable(f"{path} is a DuckDB file but no orchkit store; use another path")
 
 
 def _known_version(found: str | None, path: Path) -> int:
@@ -178,7 +197,12 @@ def wal_path(path: Path) -> Path:
 
 def wal_size(path: Path) -> int:
     """Give the bytes of the write-ahead log of a file, which may be open; 0 if there is none."""
+    return log_size(wal_path(path))
+
+
+def log_size(log: str | os.PathLike[str]) -> int:
+    """Give the bytes of a write-ahead log; 0 if there is none."""
     try:
-        return wal_path(path).stat().st_size
+        return os.stat(log).st_size
     except OSError:
         return 0

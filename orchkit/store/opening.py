@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 
 from orchkit.clock.ids import here
-from orchkit.errors import StoreBusy, StoreDamaged, StoreNotice, StoreUnreadable, StoreWriteError
+from orchkit.errors import StoreDamaged, StoreNotice, StoreUnreadable, StoreWriteError
 from orchkit.store.damage import Damage, damage_of
-from orchkit.store.look import Seen, connect, last_seq, look, unreadable, wal_size
+from orchkit.store.held import Inode, held, inode_of, refuse_missing, refuse_unfit, release
+from orchkit.store.look import Seen, connect, inspect, look, unreadable, wal_size
 from orchkit.store.marks import Known, Marks, read_marks
 from orchkit.store.migrate import create, made_with, migrate
 from orchkit.store.repair import Mended, mend, mend_header, set_aside
@@ -26,8 +27,6 @@ from orchkit.store.schema import SCHEMA_VERSION
 from orchkit.store.writer import first_line
 
 __all__ = ["Inode", "Opened", "inode_of", "open_file", "refuse_missing", "refuse_unfit", "release", "unreadable"]
-
-Inode = tuple[int, int]
 
 
 class Opened(NamedTuple):
@@ -56,10 +55,6 @@ class Opened(NamedTuple):
     notices: tuple[StoreNotice, ...]
 
 
-_HELD: dict[Inode, int] = {}
-_LOCK = threading.Lock()
-
-
 def open_file(path: Path, *, read_only: bool = False, confirmed: bool = False) -> Opened:
     """Open a store's file; make it if it is not there, and mend or migrate it if it needs that.
 
@@ -80,7 +75,11 @@ def open_file(path: Path, *, read_only: bool = False, confirmed: bool = False) -
     if read_only:
         refuse_missing(path)
     if not path.exists():
-        return _open_to_write(path, Seen(0), None, None)
+        return _open_to_write(path, Seen(0))
+    if not read_only and not wal_size(path):
+        opened = _open_whole(path)
+        if opened is not None:
+            return opened
     seen, mended, notices = _made_fit(path, read_only)
     known = read_marks(path, seen.store_id)
     damage = damage_of(path, known, seen, mended=mended.cause, kept=mended.kept)
@@ -93,11 +92,11 @@ def open_file(path: Path, *, read_only: bool = False, confirmed: bool = False) -
             _mark_lost(path, seen)
         return _open_to_read(path, seen, damage, (*notices, StoreDamaged(damage.report)))
     if read_only:
-        return _open_to_read(path, seen, damage, tuple(notices))
+        return _open_to_read(path, seen, damage, notices)
     if mended.cause and damage is None:
         notices.append(StoreDamaged(_nothing_missing(path, mended)))
     if damage is not None and wal_size(path):
-        set_aside(path)
+        _keep_log(path)
     return _open_to_write(path, seen, known, damage, notices)
 
 
@@ -146,6 +145,16 @@ def _with_header(
     return seen, known, damage_of(path, known, seen, mended=header.cause, kept=header.kept), header
 
 
+def _keep_log(path: Path) -> None:
+    # DuckDB takes away what it cannot read of it; somebody else may read more.
+    try:
+        set_aside(path)
+    except OSError as error:
+        raise StoreWriteError(
+            f"{path} cannot be copied as it is: {error.strerror}; see that the disk has room, and confirm again"
+        ) from error
+
+
 def _mark_lost(path: Path, seen: Seen) -> None:
     marks = Marks(path, seen.store_id)
     marks.begin(seen.seq, seen.events, lost=True)
@@ -159,43 +168,71 @@ def _nothing_missing(path: Path, mended: Mended) -> str:
     )
 
 
-def _open_to_read(path: Path, seen: Seen, damage: Damage | None, notices: tuple[StoreNotice, ...]) -> Opened:
-    with _LOCK:
-        _refuse_held(path)
-        return Opened(connect(path, read_only=True), _hold(path), seen.seq, None, damage, notices)
+def _open_to_read(path: Path, seen: Seen, damage: Damage | None, notices: Sequence[StoreNotice]) -> Opened:
+    with held(path) as hold:
+        return Opened(connect(path, read_only=True), hold(), seen.seq, None, damage, tuple(notices))
 
 
-def _hold(path: Path) -> Inode:
-    inode = inode_of(path)
-    assert inode is not None
-    _HELD[inode] = os.getpid()
-    return inode
+def _open_whole(path: Path) -> Opened | None:
+    # What has no log can be opened to write and looked at: DuckDB changes nothing before something is written.
+    with held(path) as hold:
+        connection, inode = connect(path), hold()
+    with _closed_on_error(path, connection, inode):
+        seen = inspect(connection, path)
+        known = read_marks(path, seen.store_id)
+        if seen.version in (0, SCHEMA_VERSION) and damage_of(path, known, seen) is None:
+            return _begun(path, connection, inode, seen)
+    connection.close()
+    release(inode)
+    return None
 
 
 def _open_to_write(
-    path: Path, seen: Seen, known: Known | None, damage: Damage | None, notices: Sequence[StoreNotice] = ()
+    path: Path,
+    seen: Seen,
+    known: Known | None = None,
+    damage: Damage | None = None,
+    notices: Sequence[StoreNotice] = (),
 ) -> Opened:
     pending = wal_size(path) > 0
-    with _LOCK:
-        _refuse_held(path)
-        connection = connect(path)
-        inode = _hold(path)
+    with held(path) as hold:
+        connection, inode = connect(path), hold()
+    with _closed_on_error(path, connection, inode):
+        going_on = known if pending and damage is None else None
+        missing = 0 if damage is None else damage.missing
+        return _begun(path, connection, inode, seen, going_on, missing=missing, notices=notices)
+
+
+def _begun(
+    path: Path,
+    connection: duckdb.DuckDBPyConnection,
+    inode: Inode,
+    seen: Seen,
+    known: Known | None = None,
+    *,
+    missing: int | None = 0,
+    notices: Sequence[StoreNotice] = (),
+) -> Opened:
+    store_id = _prepare(connection, path, seen)
+    _probe(connection, path, missing)
+    marks = Marks(path, store_id)
+    if known is not None and known.last <= seen.seq:
+        marks.go_on(known)
+    else:
+        marks.begin(seen.seq, seen.events)
+    return Opened(connection, inode, seen.seq, marks, None, tuple(notices))
+
+
+@contextmanager
+def _closed_on_error(path: Path, connection: duckdb.DuckDBPyConnection, inode: Inode) -> Iterator[None]:
     try:
-        store_id = _prepare(connection, path, seen)
-        _probe(connection, path, 0 if damage is None else damage.missing)
-        seq, events = last_seq(connection)
-        marks = Marks(path, store_id)
-        if pending and known is not None and damage is None and known.last <= seq:
-            marks.go_on(known)
-        else:
-            marks.begin(seq, events)
+        yield
     except BaseException as error:
         connection.close()
         release(inode)
         if isinstance(error, duckdb.Error):
             raise unreadable(path, error) from error
         raise
-    return Opened(connection, inode, seq, marks, None, tuple(notices))
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, seen: Seen) -> str:
@@ -234,90 +271,3 @@ def _unwritable(path: Path, error: duckdb.Error) -> StoreWriteError:
         f"{path} cannot be written: {first_line(error)}; see that the disk has room and that {path.parent} lets you "
         "make files, or use another path"
     )
-
-
-def refuse_unfit(path: Path) -> None:
-    """Refuse what can be no store, or is open in this process, before anything is made beside it.
-
-    Raises
-    ------
-    StoreBusy
-        If this process has it open.
-    StoreUnreadable
-        If it is a directory, or a file of another kind.
-    """
-    try:
-        path.stat()
-    except PermissionError as error:
-        raise StoreUnreadable(f"{path} is out of reach: {error.strerror}; see who may read its folder") from error
-    except OSError:
-        pass  # there is none yet, or what follows says what is in the way
-    if path.is_dir():
-        raise StoreUnreadable(f"{path} is a directory; give the path of a file, such as lab.duckdb")
-    if not path.parent.is_dir():
-        raise StoreUnreadable(f"{path.parent} does not exist; make the directory first, or use another path")
-    _refuse_held(path)
-    _refuse_foreign(path)
-
-
-def refuse_missing(path: Path) -> None:
-    """Refuse a file that is not there.
-
-    Raises
-    ------
-    StoreUnreadable
-    """
-    if not path.exists():
-        raise StoreUnreadable(f"{path} does not exist, and reading makes none; see the path, or open it to write")
-
-
-def inode_of(path: Path) -> Inode | None:
-    """Tell a file from its namesakes; None if there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def release(inode: Inode) -> None:
-    """Say that a file is no longer open."""
-    _HELD.pop(inode, None)
-
-
-def _renew() -> None:
-    # In a forked child the lock may be held by a thread that is not there.
-    global _LOCK  # noqa: PLW0603 - it guards what one process holds
-    _LOCK = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew)
-
-
-def _refuse_held(path: Path) -> None:
-    # Before DuckDB sees it: to open and close the file again by a second name would drop the lock of the first.
-    inode = inode_of(path)
-    pid = _HELD.get(inode) if inode is not None else None
-    if pid is None:
-        return
-    if pid == os.getpid():
-        raise StoreBusy(
-            f"{path.name} is open in this process already; use that store, ok.open(path) shares it", pid=pid
-        )
-    raise StoreBusy(
-        f"{path.name} is held by process {pid}, which this one was forked from; use spawn, or another path", pid=pid
-    )
-
-
-def _refuse_foreign(path: Path) -> None:
-    # DuckDB takes a short file of text for one of its own that was cut. This process does not have it open, or it
-    # would have been refused by now, so reading it drops no lock.
-    if path.is_file():
-        try:
-            with path.open("rb") as file:
-                start = file.read(12)
-        except OSError as error:
-            why = f"{error.strerror}; see who may read it, or use another path"
-            raise StoreUnreadable(f"{path} cannot be read: {why}") from error
-        if start[8:] != b"DUCK":
-            raise StoreUnreadable(f"{path} is no DuckDB file, and is left as it is; give a store another path")

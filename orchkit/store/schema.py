@@ -75,7 +75,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["APPENDED", "EVENT_COLUMNS", "HEAD_COLUMNS", "SCHEMA_VERSION", "STATEMENTS", "TABLES"]
+__all__ = ["APPENDED", "EVENT_COLUMNS", "HEAD_COLUMNS", "SCHEMA_VERSION", "STATEMENTS"]
 
 SCHEMA_VERSION: Final = 2
 
@@ -107,7 +107,6 @@ _OWN: Final = (
     """create table opening(
         epoch integer, pid integer, host varchar, opened timestamp, duckdb varchar, orchkit varchar, missing bigint)""",
 )
-TABLES: Final = frozenset({"meta", "opening", *APPENDED})
 
 _ENDS: Final = "kind in ('completed', 'failed', 'cancelled')"
 _VIEWS: Final = (

@@ -439,6 +439,12 @@ def test_a_damaged_main_file_with_a_log_is_left_as_it_is(killed, tmp_path):
         (["create table event(a integer)"], "no orchkit store"),
         ([f"create table {name}(a integer)" for name in ("meta", "opening", "admission", "event")], "no orchkit store"),
         (["create table t as select 1 as a"], "no orchkit store"),
+        (
+            ["create table meta as select 'schema_version' as key, '1' as value", "create table event(a integer)"],
+            "no orchkit store",
+        ),
+        (["create table meta as select 'schema_version' as key, '2' as value"], "no orchkit store"),
+        (["create table meta as select 'schema_version' as key, '3' as value"], "schema version 3"),
     ],
 )
 def test_a_foreign_file_is_left_as_it_is_with_its_log(tmp_path, statements, match):
