@@ -1,8 +1,9 @@
 """Checkpoints: when the write-ahead log is merged into the file.
 
 A merge holds the writer for as long as it takes, some 50 ms at 16 MB, so it waits for a quiet moment. It does not wait
-for ever: opening replays the log twice, at some 30 us a commit, once to look and once to write. DuckDB's own automatic checkpoint, which comes inside a commit and
-makes its outcome unknown if the disk is full, is set so that it comes later than ours.
+for ever: opening replays the log twice, once to look and once to write, at some 30 us a commit each. DuckDB's own
+automatic checkpoint, which comes inside a commit and makes its outcome unknown if the disk is full, is set so that it
+comes later than ours.
 """
 
 from __future__ import annotations
