@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from msgspec import MsgspecError
 
-from orchkit.errors import RunUnknown, StoreError, StoreReadOnly
+from orchkit.errors import RunUnknown, StoreError, StoreReadOnly, StoreUnreadable
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import as_arrow
@@ -204,7 +205,14 @@ class DuckFile:
         self.head(run_id)
         rows = self.fetch(f"{_EVENTS} where run = ? order by seq", [run_id])
         payloads = self._payloads(list({row[_REF] for row in rows if row[_REF] is not None}))
-        return [event_of(row, payloads) for row in rows]
+        try:
+            return [event_of(row, payloads) for row in rows]
+        except (KeyError, TypeError, ValueError, MsgspecError) as error:
+            raise StoreUnreadable(
+                f"{self.path} cannot be read: the log of run {run_id!r} holds what no orchkit wrote ({error}); restore "
+                "it from a copy",
+                run_id=run_id,
+            ) from error
 
     def _payloads(self, refs: list[str]) -> dict[str, Any]:
         if not refs:

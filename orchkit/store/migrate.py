@@ -21,14 +21,16 @@ from orchkit.store.writer import first_line
 __all__ = ["create", "made_with", "migrate"]
 
 # Of version 1: what it did not have is null, and an event's place in its run is counted anew.
+_HEAD_1: Final = "seq, run, workflow, mode, seed, started, durability, fingerprints"
+_EVENT_1: Final = (
+    'seq, t, wall, run, kind, node, item, generation, leg, attempt, status, dur, cost, tokens, error, "by", body, "key"'
+)
+_OPENING_1: Final = "epoch, pid, opened, duckdb"
 _FROM_1: Final = (
-    """insert into admission
-       select seq, run, workflow, mode, seed, started, durability, fingerprints, null
-       from {old}.admission order by seq""",
-    """insert into event
-       select seq, t, wall, run, kind, node, item, generation, leg, attempt, status, dur, cost, tokens, error, "by",
-       body, "key", row_number() over (partition by run order by seq), null from {old}.event order by seq""",
-    "insert into opening select epoch, pid, null, opened, duckdb, null, null from {old}.opening order by epoch",
+    f"insert into admission({_HEAD_1}) select {_HEAD_1} from {{old}}.admission order by seq",
+    f"""insert into event({_EVENT_1}, n)
+        select {_EVENT_1}, row_number() over (partition by run order by seq) from {{old}}.event order by seq""",
+    f"insert into opening({_OPENING_1}) select {_OPENING_1} from {{old}}.opening order by epoch",
 )
 _STEPS: Final = {1: _FROM_1}
 

@@ -554,3 +554,25 @@ def test_duckdb_in_this_process_is_told_apart(killed, tmp_path):
     path = killed.put(tmp_path / "lab")
     with duckdb.connect(str(path)), pytest.raises(StoreBusy, match=r"by duckdb.connect"):
         DuckStore(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update event set body = '{\"n\":' where seq = 3",
+        "update event set ref = 'nowhere', body = null where seq = 3",
+        "update event set t = null where seq = 3",
+    ],
+)
+def test_a_log_that_somebody_has_written_in_is_an_error_of_ours(killed, tmp_path, change):
+    path = killed.put(tmp_path / "lab")
+    with opened(path):
+        pass
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(change)
+    store = DuckStore(path)
+    try:
+        with pytest.raises(StoreUnreadable, match=r"the log of run 'r\d' holds what no orchkit wrote .*; restore it"):
+            [store.events(run) for run in RUNS]
+    finally:
+        store.close()
