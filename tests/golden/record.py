@@ -137,11 +137,12 @@ def main() -> None:
 def _lines(store: DuckStore, run_id: str) -> list[str]:
     lines = []
     for columns, query in (
-        (HEAD_COLUMNS, "select * from admission where run = ? order by seq"),
-        (PAYLOAD_COLUMNS, "select * from payload where ref in (select ref from event where run = ?) order by seq"),
-        (EVENT_COLUMNS, "select * from event where run = ? order by seq"),
+        (HEAD_COLUMNS, "admission where run = ?"),
+        (PAYLOAD_COLUMNS, "payload where ref in (select ref from event where run = ?)"),
+        (EVENT_COLUMNS, "event where run = ?"),
     ):
-        for row in store.fetch(query, [run_id]):
+        names = ", ".join(f'"{name}"' for name in columns)
+        for row in store.fetch(f"select {names} from {query} order by seq", [run_id]):
             cells = dict(zip(columns, map(_plain, row), strict=True))
             lines.append(
                 json.dumps({name: cell for name, cell in cells.items() if cell is not None}, ensure_ascii=False)

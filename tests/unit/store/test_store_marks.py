@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from orchkit.store import checkpoint
 from orchkit.store.duck import DuckStore
 from orchkit.store.file import DuckFile
+from orchkit.store.journal import DuckJournal
 from orchkit.store.marks import Marks, marks_path, read_marks
-from orchkit.store.rows import event_rows, head_row
+from orchkit.store.rows import head_row
 
 COMMITS = st.lists(st.dictionaries(st.text(max_size=12), st.integers(1, 2000), max_size=5), max_size=12)
 
@@ -120,10 +121,29 @@ def file(tmp_path):
     one.let_go()
 
 
+class Laid:
+    """Takes the place of a writer, and keeps what a journal lays out for it."""
+
+    durable = 0
+
+    def __init__(self):
+        self.entries = []
+
+    def push(self, *entries):
+        self.entries += entries[0] if isinstance(entries[0], list) else entries
+        return 0
+
+
+def laid_out(run, n, event):
+    laid = Laid()
+    DuckJournal(laid, head(run), n, released=bool).append(event)
+    return laid.entries
+
+
 def commit(file, run, start, stop):
     for n in range(start, stop):
         first = [("admission", head_row(head(run)))] if n == 0 else []
-        file.commit([*first, *event_rows(head(run), n + 1, note(n))])
+        file.commit([*first, *laid_out(run, n, note(n))])
 
 
 def known(file):
@@ -223,7 +243,7 @@ def test_every_seq_is_marked_whatever_is_in_a_batch(file):
             batch.append(("lease", (run, "me")))
             count = dice.randint(0, 3)
             for k in range(count):
-                batch += event_rows(head(run), 1000 * turn + k + 1, note(k, body="x" * dice.choice([10, 5000 + turn])))
+                batch += laid_out(run, 1000 * turn + k, note(k, body="x" * dice.choice([10, 5000 + turn])))
             if count:
                 counts[run] = count
         file.commit(batch)
