@@ -293,9 +293,8 @@ for write in (lambda: store._kept.admit(head("theirs")), lambda: store._kept.tak
         write()
     except StoreReadOnly as error:
         print("acknowledged events are missing" in str(error), error.missing)
-from orchkit.store.rows import head_row
 try:
-    store._kept._elected.place.commit([("admission", head_row(head("theirs")))])
+    store._kept._elected.place.commit([("lease", ("r0", "mine"))])
 except StoreReadOnly as error:
     print("refused by the owner", error.missing)
 store.confirm()
@@ -559,9 +558,9 @@ def test_duckdb_in_this_process_is_told_apart(killed, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        "update event set body = '{\"n\":' where seq = 3",
-        "update event set ref = 'nowhere', body = null where seq = 3",
-        "update event set t = null where seq = 3",
+        "update event set body = '{\"n\":' where run = 'r1' and n = 3",
+        "update event set ref = 'nowhere', body = null where run = 'r1' and n = 3",
+        "update event set t = null where run = 'r1' and n = 3",
     ],
 )
 def test_a_log_that_somebody_has_written_in_is_an_error_of_ours(killed, tmp_path, change):
