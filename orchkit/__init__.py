@@ -39,7 +39,10 @@ if TYPE_CHECKING:
         RunUnknown,
         SimulationError,
         StoreBusy,
+        StoreDamaged,
         StoreError,
+        StoreNotice,
+        StoreReadOnly,
         StoreUnreadable,
         StoreWriteError,
     )
@@ -79,7 +82,8 @@ _ERRORS = (
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
     "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown",
     "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
-    "RunUnknown", "ReplayError", "ReplayMismatch", "DefinitionChanged", "ChangedEffect", "CodecError",
+    "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
+    "DefinitionChanged", "ChangedEffect", "CodecError",
 )  # fmt: skip
 _ROOMS |= dict.fromkeys(_ERRORS, "errors")
 
@@ -100,7 +104,8 @@ __all__ = [
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
     "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown",
     "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
-    "RunUnknown", "ReplayError", "ReplayMismatch", "DefinitionChanged", "ChangedEffect", "CodecError",
+    "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
+    "DefinitionChanged", "ChangedEffect", "CodecError",
 ]  # fmt: skip
 
 

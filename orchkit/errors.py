@@ -25,6 +25,9 @@
     │   ├── RunHeld                       somebody is executing that run right now
     │   ├── StoreUnreadable               not a store, damaged, or from a newer orchkit
     │   ├── StoreWriteError               an event could not be made durable
+    │   ├── StoreReadOnly                 it was opened for reading only, or something acknowledged is missing in it
+    │   ├── StoreNotice (UserWarning)     a warning: what opening a file had to do, such as move it to a newer schema
+    │   │   └── StoreDamaged              a warning: the file was damaged, and what that came to
     │   └── RunUnknown (LookupError)      the store has no such run
     ├── ReplayError
     │   ├── ReplayMismatch                the code asks for something else than the log holds
@@ -65,7 +68,10 @@ __all__ = [
     "RunUnknown",
     "SimulationError",
     "StoreBusy",
+    "StoreDamaged",
     "StoreError",
+    "StoreNotice",
+    "StoreReadOnly",
     "StoreUnreadable",
     "StoreWriteError",
 ]
@@ -202,6 +208,18 @@ class StoreUnreadable(StoreError):
 
 class StoreWriteError(StoreError):
     """Events could not be made durable; the run that wrote them has stopped."""
+
+
+class StoreReadOnly(StoreError):
+    """Nothing may be written: the store was opened for reading only, or waits for ``store.confirm()``."""
+
+
+class StoreNotice(StoreError, UserWarning):
+    """A warning: opening a file had to do something that its user should know, such as move it to a newer schema."""
+
+
+class StoreDamaged(StoreNotice):
+    """A warning: a file was damaged; it says what is missing, what was kept, and what can be done."""
 
 
 class RunUnknown(StoreError, LookupError):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchkit.errors import DefinitionError, OrchkitError
+from orchkit.errors import DefinitionError, OrchkitError, StoreBusy, StoreNotice
 from orchkit.hall.registry import find_workflow, is_known
 from orchkit.hall.run import Run
 from orchkit.model.protocols import RunStore
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from orchkit.hall.workflow import Workflow
     from orchkit.store.care import Compacted
+    from orchkit.store.damage import Damage
     from orchkit.store.duck import DuckStore
     from orchkit.store.sizes import StoreSize
 
@@ -66,6 +68,26 @@ class Store:
     def __init__(self, kept: DuckStore) -> None:
         self.path = kept.path
         self._kept = kept
+
+    @property
+    def damage(self) -> Damage | None:
+        """What is missing in the file, None if it is whole: `missing` events, by `runs`, and a `report` in words.
+
+        While something is missing nothing can be written; `confirm` goes on with what is there.
+        """
+        return self._kept.damage
+
+    def confirm(self) -> None:
+        """Go on with what is there, although acknowledged events are missing.
+
+        The number of them is recorded in the table ``opening``. A run that is resumed does again what is missing.
+
+        Raises
+        ------
+        StoreReadOnly
+            If the store was opened for reading only.
+        """
+        self._kept.confirm()
 
     def runs(self) -> pd.DataFrame:
         """List all runs, a row each.
@@ -500,12 +522,14 @@ class Store:
         return f"Store({self.path.name!r})"
 
 
-def open_store(path: str | os.PathLike[str]) -> Store:
+def open_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Store:
     """Open a store's file; made if it is not there. A path is opened once per process and shared.
 
     Parameters
     ----------
     path : path-like
+    read_only : bool
+        Write nothing, not even a file beside it. If the path is open to write in this process, that store is given.
 
     Returns
     -------
@@ -514,9 +538,18 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     Raises
     ------
     StoreBusy
-        If another process has it open.
+        If whoever holds it does not answer, or this process has it open for reading only and wants to write.
     StoreUnreadable
-        If it is no store, damaged, or newer than this orchkit.
+        If it is no store, damaged beyond repair, or newer than this orchkit; with `read_only` also if it is not
+        there, or would have to be mended or migrated first.
+
+    Warns
+    -----
+    StoreDamaged
+        If its log was damaged and had to be mended, or acknowledged events are missing: then nothing can be written
+        until `Store.confirm`.
+    StoreNotice
+        If it was written by an older orchkit and has been moved to the schema of today; the old file is kept.
 
     Examples
     --------
@@ -531,11 +564,20 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     from orchkit.store.duck import DuckStore
 
     key = Path(path).absolute().resolve()
+    notices: tuple[StoreNotice, ...] = ()
     with _LOCK:
         store = _OPEN.get(key)
         if store is None or store._kept.is_closed():
-            store = _OPEN[key] = Store(DuckStore(key))
-        return store
+            store = _OPEN[key] = Store(DuckStore(key, read_only=read_only))
+            notices = store._kept.notices
+        elif store._kept.read_only and not read_only:
+            raise StoreBusy(
+                f"{key.name} is open in this process for reading only; close that store, and open it again to write",
+                pid=os.getpid(),
+            )
+    for notice in notices:
+        warnings.warn(notice, stacklevel=2)
+    return store
 
 
 def store_for(store: Any, *, memory: bool) -> RunStore:

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from orchkit.errors import StoreBusy
+from orchkit.errors import StoreBusy, StoreDamaged, StoreNotice
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import from_arrow
 from orchkit.store.care import Compacted, Keep
+from orchkit.store.damage import Damage
 from orchkit.store.election import Notice
 from orchkit.store.exports import Exported
 from orchkit.store.holder import Holder
@@ -94,6 +95,22 @@ class RemoteFile:
         self._notice = notice
         self._writing = _Link(notice)
         self._reading = _Link(notice)
+
+    @property
+    def damage(self) -> Damage | None:
+        """What is missing in the file, as its owner knows."""
+        answer = self._reading.ask("damage")
+        return None if answer is None else msgspec.convert(answer, Damage)
+
+    @property
+    def notices(self) -> tuple[StoreNotice, ...]:
+        """What its user should know."""
+        damage = self.damage
+        return () if damage is None else (StoreDamaged(damage.report),)
+
+    def confirm(self) -> None:
+        """Let the owner go on with what is there."""
+        self._writing.ask("confirm")
 
     def commit(self, batch: Sequence[Item], *, again: bool = False) -> None:
         """Let the owner append rows; durable when it returns. With `again` those that it has are left out."""

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchkit.clock.ids import wall_micro
-from orchkit.errors import RunHeld, StoreError
+from orchkit.errors import RunHeld, StoreError, StoreReadOnly
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.care import Compacted, Keep, compact, prune
 from orchkit.store.client import RemoteFile
 from orchkit.store.copies import snapshot
+from orchkit.store.damage import Damage
 from orchkit.store.elected import Elected
 from orchkit.store.exports import Exported, export
 from orchkit.store.file import DuckFile
@@ -61,13 +62,21 @@ class DuckStore:
     Parameters
     ----------
     path : path-like
+    read_only : bool
+        Write nothing. If no process owns the file it is shared with other readers, and nobody can own it meanwhile.
+
+    Attributes
+    ----------
+    notices : tuple of StoreNotice
+        What opening the file had to do, for its user to know.
 
     Raises
     ------
     StoreBusy
         If this process has the file open, or whoever holds it does not answer.
     StoreUnreadable
-        If it is no store, damaged, or newer than this orchkit.
+        If it is no store, damaged beyond repair, or newer than this orchkit; with `read_only` also if it is not
+        there, or would have to be mended or migrated first.
     StoreWriteError
         If nothing can be written there.
 
@@ -77,14 +86,16 @@ class DuckStore:
     forked child it does the same, and the file stays the parent's.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
         self.path = Path(path).absolute()
         self._lock = threading.Lock()
         self._taking = threading.Lock()
         self._mine: set[str] = set()
         self._ids: set[str] | None = None
         self._renew_at = 0
-        self._elected = Elected(self.path, self._server, self._renewal)
+        self.read_only = read_only
+        self._elected = Elected(self.path, self._server, self._renewal, read_only=read_only)
+        self.notices = self._elected.place.notices
         self._writer = Writer(self._elected)
         self._elected.open_doors()
         self._release_left()
@@ -105,6 +116,7 @@ class DuckStore:
             If a run of that id is there.
         """
         self._refuse()
+        self._elected.refuse_to_write()
         holder = this_process().name if head.mode == "live" else None
         first: list[Entry] = [("admission", head_row(head, holder))]
         with self._lock:
@@ -139,6 +151,7 @@ class DuckStore:
             If somebody executes it.
         """
         self._refuse()
+        self._elected.refuse_to_write()
         with self._lock:
             if run_id in self._mine:
                 raise RunHeld(
@@ -160,6 +173,7 @@ class DuckStore:
 
     def take_for(self, run_id: str, holder: Holder) -> tuple[Head, list[Event]]:
         """Give a run to a process, as the owner of the file, and its log; durable when it returns."""
+        self._elected.refuse_to_write()
         with self._taking:
             head = self.head(run_id)
             current = self._holders("where run = ?", [run_id]).get(run_id)
@@ -176,6 +190,8 @@ class DuckStore:
 
     def _release_left(self) -> None:
         # A store that could not write could not give its leases back either, and this process lives on.
+        if self.read_only or self._elected.damage is not None:
+            return
         me = this_process().name
         if self.fetch("select 1 from holder where holder = ? limit 1", [me]):
             held = {run for store in _STORES if not store.is_closed() for run in store._mine}
@@ -202,6 +218,7 @@ class DuckStore:
 
     def append_durably(self, entries: Sequence[Entry], *, again: bool) -> None:
         """Append what another process sends; with `again`, what is there already is left out."""
+        self._elected.refuse_to_write()
         if again:
             entries = self._read(lambda place: place.unseen(entries) if isinstance(place, DuckFile) else entries)
         if entries:
@@ -279,6 +296,7 @@ class DuckStore:
         def tend(place: DuckFile | RemoteFile) -> T:
             if isinstance(place, RemoteFile):
                 return theirs(place)
+            self._elected.refuse_to_write()
             return self._writer.call(lambda: mine(place, self._held(place)))
 
         return self._read(tend)
@@ -313,6 +331,26 @@ class DuckStore:
     def size(self) -> StoreSize:
         """Measure the store."""
         return size_of(self.path, self.fetch)
+
+    # What is missing
+
+    @property
+    def damage(self) -> Damage | None:
+        """What is missing in the file; while that is not confirmed nothing can be written."""
+        return self._read(lambda place: place.damage)
+
+    def confirm(self) -> None:
+        """Go on with what is there, although something is missing; does nothing if nothing is.
+
+        Raises
+        ------
+        StoreReadOnly
+            If the store was opened for reading only.
+        """
+        if self.read_only:
+            raise StoreReadOnly(f"{self.path.name} is open for reading only; close it, and open it by ok.open(path)")
+        self._read(lambda place: None)
+        self._elected.confirm()
 
     # The end
 

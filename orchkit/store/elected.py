@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from orchkit.clock.ids import wall_micro
-from orchkit.errors import StoreBusy, StoreError
+from orchkit.errors import StoreBusy, StoreError, StoreReadOnly
 from orchkit.store.client import RemoteFile
-from orchkit.store.election import Seat, read_notice, take_seat
+from orchkit.store.damage import Damage
+from orchkit.store.election import Seat, read_notice, take_reading_seat, take_seat
 from orchkit.store.file import DuckFile
+from orchkit.store.held import refuse_missing, refuse_unfit
 from orchkit.store.holder import RENEW_SECONDS
-from orchkit.store.opening import refuse_unfit
 from orchkit.store.rows import Entry, Item
 from orchkit.store.server import Server
 from orchkit.store.wire import OwnerGone
@@ -35,12 +36,20 @@ class Elected:
         Makes the server when this process owns the file.
     renewal : callable
         Gives the rows by which this process renews its leases, when it is time to.
+    read_only : bool
+        Write nothing, and share the file with others that do not.
     """
 
     def __init__(
-        self, path: Path, serve: Callable[[], Server | None], renewal: Callable[[], list[Entry]] = list
+        self,
+        path: Path,
+        serve: Callable[[], Server | None],
+        renewal: Callable[[], list[Entry]] = list,
+        *,
+        read_only: bool = False,
     ) -> None:
         self.path = path
+        self.read_only = read_only
         self._serve = serve
         self._renewal = renewal
         self._lock = threading.Lock()
@@ -52,7 +61,7 @@ class Elected:
 
     def open_doors(self) -> None:
         """Serve other processes, if this one owns the file."""
-        if self._seat is not None and not self._shut:
+        if self._seat is not None and not self._shut and not self.read_only:
             self._server = self._serve()
             if self._server is not None:
                 self._seat.announce(self._server.notice)
@@ -60,8 +69,10 @@ class Elected:
     def _elect(self) -> DuckFile | RemoteFile:
         patience = wall_micro() + _PATIENCE
         refuse_unfit(self.path)
+        if self.read_only:
+            refuse_missing(self.path)
         while True:
-            seat = take_seat(self.path)
+            seat = take_reading_seat(self.path) if self.read_only else take_seat(self.path)
             if seat is not None:
                 return self._sit(seat)
             notice = read_notice(self.path)
@@ -81,7 +92,7 @@ class Elected:
 
     def _sit(self, seat: Seat) -> DuckFile:
         try:
-            file = DuckFile(self.path)
+            file = DuckFile(self.path, read_only=self.read_only)
         except BaseException:
             seat.leave()
             raise
@@ -96,6 +107,64 @@ class Elected:
                 return question(place)
             except OwnerGone:
                 self._succeed(place)
+            except StoreError:
+                if not self._was_replaced(place):
+                    raise
+
+    def _was_replaced(self, place: DuckFile | RemoteFile) -> bool:
+        with self._lock:  # while it is opened anew it is neither
+            return self.place is not place
+
+    @property
+    def damage(self) -> Damage | None:
+        """What is missing in the file, if that has not been confirmed."""
+        return self.ask(lambda place: place.damage)
+
+    def refuse_to_write(self) -> None:
+        """Say why nothing may be written, if that is so.
+
+        Raises
+        ------
+        StoreReadOnly
+        """
+        if self.read_only:
+            raise StoreReadOnly(f"{self.path.name} is open for reading only; close it, and open it by ok.open(path)")
+        damage = self.damage
+        if damage is not None:
+            raise damage.refusal()
+
+    def confirm(self) -> None:
+        """Go on with what is there, although something is missing."""
+        while True:
+            place = self.place
+            try:
+                if isinstance(place, RemoteFile):
+                    place.confirm()
+                elif place.damage is not None:
+                    self._confirm(place)
+                return
+            except OwnerGone:
+                self._succeed(place)
+
+    def _confirm(self, damaged: DuckFile) -> None:
+        with self._lock:
+            if self.place is damaged and not self.over:
+                damaged.let_go()
+                try:
+                    self.place = self._reopened(confirmed=True)
+                except BaseException:
+                    self.place = self._reopened(confirmed=False)
+                    raise
+
+    def _reopened(self, *, confirmed: bool) -> DuckFile:
+        patience = wall_micro() + _PATIENCE
+        while True:
+            try:
+                return DuckFile(self.path, confirmed=confirmed)
+            except StoreBusy:  # somebody reads what was just closed, and is not done
+                if wall_micro() > patience:
+                    raise
+                threading.Event().wait(_PAUSE)
 
     def commit(self, batch: Sequence[Item]) -> None:
         """Append rows; durable when it returns, and none twice when the owner goes meanwhile."""

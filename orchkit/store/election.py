@@ -17,7 +17,7 @@ from orchkit.errors import StoreWriteError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Notice", "Seat", "read_notice", "take_seat"]
+__all__ = ["Notice", "Seat", "read_notice", "take_reading_seat", "take_seat"]
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -124,3 +124,59 @@ def read_notice(path: Path) -> Notice | None:
         return msgspec.json.decode(_notice_path(path).read_bytes(), type=Notice)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
+
+
+class _ReadingSeat(Seat):
+    """A place beside other readers, which keeps owners away."""
+
+    def __init__(self, file: int, path: Path) -> None:
+        super().__init__(file)
+        self._name = path
+
+    def leave(self) -> None:
+        """Give the place up; the last reader takes the file away, unless it may not. Safe to call twice."""
+        if self._file >= 0:
+            file, self._file = self._file, -1
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._name.unlink(missing_ok=True)
+            except OSError:
+                pass
+            os.close(file)
+
+
+def take_reading_seat(path: Path) -> Seat | None:
+    """Keep owners away for as long as one reads; None if there is one.
+
+    Where no file can be made nobody can own the store either, and the place is had without one.
+    """
+    if sys.platform == "win32":
+        return Seat(-1)
+    name = _notice_path(path)
+    while True:
+        file = _opened_to_read(name)
+        if file < 0:
+            return Seat(-1)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if os.path.samestat(os.stat(name), os.fstat(file)):
+                # What it says is of an owner that was killed.
+                os.truncate(name, 0)
+                return _ReadingSeat(file, name)
+        except BlockingIOError:
+            os.close(file)
+            return None
+        except FileNotFoundError:
+            pass
+        except OSError:  # no file locks here, or a file that one may only read
+            return _ReadingSeat(file, name)
+        os.close(file)  # its last user has just left and taken the file away
+
+
+def _opened_to_read(name: Path) -> int:
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        try:
+            return os.open(name, flags, 0o600)
+        except OSError:
+            pass
+    return -1

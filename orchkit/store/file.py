@@ -8,19 +8,24 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ctypes import py_object, pythonapi
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from msgspec import MsgspecError
 
-from orchkit.errors import RunUnknown, StoreBusy, StoreError
+from orchkit.errors import RunUnknown, StoreBusy, StoreError, StoreReadOnly, StoreUnreadable
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import as_arrow, as_table
-from orchkit.store.opening import inode_of, open_file, release, unreadable
+from orchkit.store.checkpoint import Checkpoints
+from orchkit.store.held import inode_of, release
+from orchkit.store.look import is_damage, last_seq, unreadable
+from orchkit.store.opening import open_file
 from orchkit.store.rows import Bulk, Entry, Item, Row, body_of, event_of, head_of, row_by_row
 from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS
 
@@ -38,7 +43,6 @@ _REF = EVENT_COLUMNS.index("ref")
 _RUN, _N = (EVENT_COLUMNS.index(name) - 1 for name in ("run", "n"))  # a row lacks its seq
 _LAST_N = "select run, max(n) from event"
 _ADMITTED = "select run from admission"
-_LAST_SEQ = f"select greatest({', '.join(f'coalesce((select max(seq) from {name}), 0)' for name in APPENDED)})"
 # These functions run what they are given on a connection of their own, outside the reading transaction.
 _OWN_CONNECTION = re.compile("json_execute_serialized_sql|external_resource", re.IGNORECASE)
 
@@ -49,36 +53,48 @@ class DuckFile:
     Parameters
     ----------
     path : Path
+    read_only : bool
+        Write nothing.
+    confirmed : bool
+        Go on with what is there although something is missing.
+
+    Attributes
+    ----------
+    damage : Damage or None
+        What is missing; until that is confirmed nothing is written.
+    notices : tuple of StoreNotice
+        What opening it had to do.
 
     Raises
     ------
     StoreBusy
         If this or another process has the file open.
     StoreUnreadable
-        If it is no store, damaged, or newer than this orchkit.
+        If it is no store, damaged beyond repair, or newer than this orchkit.
     StoreWriteError
         If nothing can be written there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, confirmed: bool = False) -> None:
         self.path = path
         self.closed = False
         self._lock = threading.Condition(threading.Lock())
         self._readers = 0
         self._seq = 0
         self._refs: set[str] | None = None
-        self._open()
+        self._checkpoints = Checkpoints(path)
+        self._open(read_only=read_only, confirmed=confirmed)
 
-    def _open(self) -> None:
-        self._connection, self._inode = open_file(self.path)
+    def _open(self, *, read_only: bool = False, confirmed: bool = False) -> None:
+        opened = open_file(self.path, read_only=read_only, confirmed=confirmed)
+        self._connection, self._inode, seq, self._marks, self.damage, self.notices = opened
+        self._seq = max(self._seq, seq)
+        self._appenders: dict[str, Any] = {}
+        # Used for nothing else: an appender refuses to work beside an unfinished query.
+        self._writing = self._connection.cursor()
         try:
-            ((last,),) = self._connection.execute(_LAST_SEQ).fetchall()
-            self._seq = max(self._seq, last)
-            # Used for nothing else: an appender refuses to work beside an unfinished query.
-            self._writing = self._connection.cursor()
-            self._appenders: dict[str, Any] = {
-                table: duckdb.appender(table, connection=self._writing) for table in APPENDED
-            }
+            if self._marks is not None:
+                self._appenders = {table: duckdb.appender(table, connection=self._writing) for table in APPENDED}
         except duckdb.Error as error:
             self._shut()
             raise unreadable(self.path, error) from error
@@ -87,6 +103,9 @@ class DuckFile:
 
     def commit(self, batch: Sequence[Item], *, again: bool = False) -> None:
         """Append rows in one transaction; durable when it returns. With `again` those that are there are left out."""
+        self._refuse_to_write()
+        if self._checkpoints.due():
+            self._merge()
         if again:
             batch = self.unseen(batch)
         rows: dict[str, list[Row]] = {}
@@ -114,6 +133,27 @@ class DuckFile:
             self._writing.execute("commit")
         if inode_of(self.path) != self._inode:
             raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open")
+        runs = Counter([row[_RUN + 1] for row in rows.get("event", ())])
+        for bulk in bulks:
+            runs.update(bulk.columns[_RUN])
+        self._mark(runs)
+
+    def _refuse_to_write(self) -> None:
+        if self.damage is not None:
+            raise self.damage.refusal()
+        if self._marks is None:
+            raise StoreReadOnly(f"{self.path.name} is open for reading only; close it, and open it by ok.open(path)")
+
+    def _mark(self, runs: Mapping[str, int]) -> None:
+        assert self._marks is not None
+        self._marks.add(self._seq, runs)
+        if self._checkpoints.committed():
+            self.mark_anew()
+
+    def mark_anew(self) -> None:
+        """Let the marks begin with what is in the file now; for the writer's thread, after whatever takes rows away."""
+        if self._marks is not None:
+            self._marks.begin(*last_seq(self._writing))
 
     def _insert(self, bulks: Sequence[Bulk]) -> None:
         many = as_table("event", self._seq + 1, [bulk.columns for bulk in bulks])
@@ -144,6 +184,7 @@ class DuckFile:
             self._writing.execute("begin")
             yield self._writing
             self._writing.execute("commit")
+            self.mark_anew()  # what was acknowledged may have been taken away
         except duckdb.FatalException:
             raise  # nothing can be done with the file but to open it again
         except duckdb.Error as error:
@@ -183,10 +224,24 @@ class DuckFile:
             # None of ours, so that the writer ends with it and everybody is told.
             raise RuntimeError(f"{self.path} could not be opened again: {error}") from error
         self.closed = False
+        self.mark_anew()
 
     def idle(self) -> float | None:
         """Do what waits for a quiet moment; give the seconds until the next look."""
+        if self._marks is not None and self._checkpoints.due(quiet=True):
+            self._merge()
         return None
+
+    def _merge(self) -> None:
+        try:
+            self._writing.execute("checkpoint")
+        except duckdb.FatalException:
+            raise  # the instance is dead, and only the file knows what came of it
+        except duckdb.Error:
+            self._checkpoints.failed()
+        else:
+            self._checkpoints.merged()
+            self.mark_anew()
 
     def _discard(self) -> None:
         try:
@@ -231,7 +286,14 @@ class DuckFile:
         self.head(run_id)
         rows = self.fetch(f"{_EVENTS} where run = ? order by seq", [run_id])
         payloads = self._payloads(list({row[_REF] for row in rows if row[_REF] is not None}))
-        return [event_of(row, payloads) for row in rows]
+        try:
+            return [event_of(row, payloads) for row in rows]
+        except (KeyError, TypeError, ValueError, MsgspecError) as error:
+            raise StoreUnreadable(
+                f"{self.path} cannot be read: the log of run {run_id!r} holds what no orchkit wrote ({error}); restore "
+                "it from a copy",
+                run_id=run_id,
+            ) from error
 
     def _payloads(self, refs: list[str]) -> dict[str, Any]:
         if not refs:
@@ -276,6 +338,8 @@ class DuckFile:
                     return as_arrow(cursor.sql(sql, params=parameters or None))
                 return cursor.execute(statements[0], parameters or []).df()
             except (duckdb.Error, TypeError) as error:
+                if is_damage(error):
+                    raise unreadable(self.path, error) from error
                 raise StoreError(f"{_said(error)}: {str(sql)[:200]!r}") from error
 
     @contextmanager
@@ -284,7 +348,10 @@ class DuckFile:
         with self._lock:
             if self.closed:
                 raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
-            cursor = self._connection.cursor()
+            try:
+                cursor = self._connection.cursor()
+            except duckdb.Error as error:
+                raise unreadable(self.path, error) from error
             self._readers += 1
         try:
             with cursor:
@@ -303,13 +370,18 @@ class DuckFile:
     def _shut(self) -> None:
         self.closed = True
         self._discard()
-        self._connection.close()
+        if self._marks is not None:
+            self._marks.close()
+        with suppress(duckdb.Error):  # what could not be merged stays in the log
+            self._connection.close()
         release(self._inode)
 
     def disown(self) -> None:
         """Forget the file, in a forked child: it stays the parent's."""
         self._lock = threading.Condition(threading.Lock())
         self.closed = True
+        if self._marks is not None:
+            self._marks.close()
         # Kept alive for as long as the child lives: its destructor would checkpoint the parent's file and delete the
         # write-ahead log that the parent goes on writing to, and what that acknowledges then would be lost in a
         # crash. The frame of the writer's thread keeps it too, but only because CPython forgets to free it.

@@ -7,231 +7,263 @@ the POSIX lock that keeps other processes out. Looking at its inode is allowed.
 from __future__ import annotations
 
 import os
-import re
-import threading
-from importlib.metadata import PackageNotFoundError, version
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import duckdb
 
 from orchkit.clock.ids import here
-from orchkit.errors import StoreBusy, StoreUnreadable, StoreWriteError
-from orchkit.store.schema import SCHEMA_VERSION, STATEMENTS, TABLES
+from orchkit.errors import StoreDamaged, StoreNotice, StoreUnreadable, StoreWriteError
+from orchkit.store.damage import Damage, damage_of
+from orchkit.store.held import Inode, held, inode_of, refuse_missing, refuse_unfit, release
+from orchkit.store.look import Seen, connect, inspect, look, unreadable, wal_size
+from orchkit.store.marks import Known, Marks, read_marks
+from orchkit.store.migrate import create, made_with, migrate
+from orchkit.store.repair import Mended, mend, mend_header, set_aside
+from orchkit.store.schema import SCHEMA_VERSION
 from orchkit.store.writer import first_line
 
-__all__ = ["Inode", "inode_of", "open_file", "refuse_unfit", "release", "unreadable"]
-
-Inode = tuple[int, int]
-
-_CONFIG: dict[str, Any] = {
-    "threads": min(4, os.cpu_count() or 1),
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "checkpoint_threshold": "64MB",
-    # Opening replays the log at 55 us a commit, however small: this bounds it to a third of a second.
-    "wal_autocheckpoint_entries": 5000,
-    # A table takes a block at least, and a new store has seven; larger blocks were no faster at 3 million events, and
-    # smaller ones slower.
-    "default_block_size": 2**16,
-    # A SELECT could otherwise turn on logging or profiling into a file: they are table functions.
-    "lock_configuration": True,
-}
-_HEADERS = 3 * 4096  # bytes before a DuckDB file's first block
-_HELD: dict[Inode, int] = {}
-_LOCK = threading.Lock()
+__all__ = ["Inode", "Opened", "inode_of", "open_file", "refuse_missing", "refuse_unfit", "release", "unreadable"]
 
 
-def open_file(path: Path) -> tuple[duckdb.DuckDBPyConnection, Inode]:
-    """Open a store's file, make it if it is not there, and prove that it can be written.
+class Opened(NamedTuple):
+    """A file that was opened.
 
-    Returns
-    -------
+    Attributes
+    ----------
     connection : duckdb.DuckDBPyConnection
     inode : tuple of int
         To be given back to `release`.
+    seq : int
+        The last that is there.
+    marks : Marks or None
+        Where to say how far it gets; None if it was opened for reading only.
+    damage : Damage or None
+        What is missing; then it was opened for reading only.
+    notices : tuple of StoreNotice
+        What its user should know.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    inode: Inode
+    seq: int
+    marks: Marks | None
+    damage: Damage | None
+    notices: tuple[StoreNotice, ...]
+
+
+def open_file(path: Path, *, read_only: bool = False, confirmed: bool = False) -> Opened:
+    """Open a store's file; make it if it is not there, and mend or migrate it if it needs that.
+
+    Nothing is written before it is known that nothing is missing; if something is, the file is opened for reading
+    only, unless that was `confirmed`.
 
     Raises
     ------
     StoreBusy
         If this or another process has it open.
     StoreUnreadable
-        If it is no store, damaged, or newer than this orchkit.
+        If it is no store, damaged beyond repair, or newer than this orchkit; with `read_only` also if it is not
+        there, or would have to be mended or migrated first.
     StoreWriteError
         If nothing can be written there.
     """
     refuse_unfit(path)
-    with _LOCK:
-        _refuse_held(path)
-        connection = _connect(path)
-        inode = inode_of(path)
-        assert inode is not None
-        _HELD[inode] = os.getpid()
+    if read_only:
+        refuse_missing(path)
+    if not path.exists():
+        return _open_to_write(path, Seen(0))
+    if not read_only and not wal_size(path):
+        opened = _open_whole(path)
+        if opened is not None:
+            return opened
+    seen, mended, notices = _made_fit(path, read_only)
+    known = read_marks(path, seen.store_id)
+    damage = damage_of(path, known, seen, mended=mended.cause, kept=mended.kept)
+    if damage is not None and not read_only and not confirmed:
+        seen, known, damage, header = _with_header(path, seen, known, damage)
+        mended = header or mended
+    if damage is not None and not confirmed:
+        if known is None:
+            # The log is cut now: at the next opening nothing would tell but this.
+            _mark_lost(path, seen)
+        return _open_to_read(path, seen, damage, (*notices, StoreDamaged(damage.report)))
+    if read_only:
+        return _open_to_read(path, seen, damage, notices)
+    if mended.cause and damage is None:
+        notices.append(StoreDamaged(_nothing_missing(path, mended)))
+    if damage is not None and wal_size(path):
+        _keep_log(path)
+    return _open_to_write(path, seen, known, damage, notices)
+
+
+def _made_fit(path: Path, read_only: bool) -> tuple[Seen, Mended, list[StoreNotice]]:
+    mended, notices = Mended(), []
     try:
-        _check_whole(connection, path)
-        _prepare(connection, path)
-        _probe(connection, path)
+        seen = look(path)
+    except StoreUnreadable as error:
+        if not getattr(error, "at_opening", False) or not wal_size(path):
+            raise
+        if read_only:
+            way_out = f"if that is its log, ok.open({path.name!r}) mends it"
+            raise StoreUnreadable(f"{error}; {way_out}") from error
+        mended = mend(path, error)
+        seen = look(path)
+    if read_only and seen.version != SCHEMA_VERSION:
+        raise _not_as_it_is(path, seen)
+    if 0 < seen.version < SCHEMA_VERSION:
+        kept = migrate(path, seen.version, secrets.token_hex(8))
+        notices.append(
+            StoreNotice(
+                f"{path.name} was written by an older orchkit and has been moved to schema version {SCHEMA_VERSION}; "
+                f"{kept} is the file as it was"
+            )
+        )
+        seen = look(path)
+    return seen, mended, notices
+
+
+def _not_as_it_is(path: Path, seen: Seen) -> StoreUnreadable:
+    if not seen.version:
+        return StoreUnreadable(f"{path} is an empty DuckDB file and no store yet; open it to write")
+    return StoreUnreadable(
+        f"{path} has schema version {seen.version}, and this orchkit reads {SCHEMA_VERSION}; open it once to write, by "
+        f"ok.open({path.name!r}): that moves it and keeps the old file"
+    )
+
+
+def _with_header(
+    path: Path, seen: Seen, known: Known | None, damage: Damage
+) -> tuple[Seen, Known | None, Damage | None, Mended | None]:
+    header = mend_header(path) if known is not None and not known.lost else None
+    if header is None:
+        return seen, known, damage, None
+    seen = look(path)
+    return seen, known, damage_of(path, known, seen, mended=header.cause, kept=header.kept), header
+
+
+def _keep_log(path: Path) -> None:
+    # DuckDB takes away what it cannot read of it; somebody else may read more.
+    try:
+        set_aside(path)
+    except OSError as error:
+        raise StoreWriteError(
+            f"{path} cannot be copied as it is: {error.strerror}; see that the disk has room, and confirm again"
+        ) from error
+
+
+def _mark_lost(path: Path, seen: Seen) -> None:
+    marks = Marks(path, seen.store_id)
+    marks.begin(seen.seq, seen.events, lost=True)
+    marks.close()
+
+
+def _nothing_missing(path: Path, mended: Mended) -> str:
+    return (
+        f"{path.name}: {mended.cause}; it was mended, nothing that was acknowledged is missing, and {mended.kept} is a "
+        "copy of how it was"
+    )
+
+
+def _open_to_read(path: Path, seen: Seen, damage: Damage | None, notices: Sequence[StoreNotice]) -> Opened:
+    with held(path) as hold:
+        return Opened(connect(path, read_only=True), hold(), seen.seq, None, damage, tuple(notices))
+
+
+def _open_whole(path: Path) -> Opened | None:
+    # What has no log can be opened to write and looked at: DuckDB changes nothing before something is written.
+    with held(path) as hold:
+        connection, inode = connect(path), hold()
+    with _closed_on_error(path, connection, inode):
+        seen = inspect(connection, path)
+        known = read_marks(path, seen.store_id)
+        if seen.version in (0, SCHEMA_VERSION) and damage_of(path, known, seen) is None:
+            return _begun(path, connection, inode, seen)
+    connection.close()
+    release(inode)
+    return None
+
+
+def _open_to_write(
+    path: Path,
+    seen: Seen,
+    known: Known | None = None,
+    damage: Damage | None = None,
+    notices: Sequence[StoreNotice] = (),
+) -> Opened:
+    pending = wal_size(path) > 0
+    with held(path) as hold:
+        connection, inode = connect(path), hold()
+    with _closed_on_error(path, connection, inode):
+        going_on = known if pending and damage is None else None
+        missing = 0 if damage is None else damage.missing
+        return _begun(path, connection, inode, seen, going_on, missing=missing, notices=notices)
+
+
+def _begun(
+    path: Path,
+    connection: duckdb.DuckDBPyConnection,
+    inode: Inode,
+    seen: Seen,
+    known: Known | None = None,
+    *,
+    missing: int | None = 0,
+    notices: Sequence[StoreNotice] = (),
+) -> Opened:
+    store_id = _prepare(connection, path, seen)
+    _probe(connection, path, missing)
+    marks = Marks(path, store_id)
+    if known is not None and known.last <= seen.seq:
+        marks.go_on(known)
+    else:
+        marks.begin(seen.seq, seen.events)
+    return Opened(connection, inode, seen.seq, marks, None, tuple(notices))
+
+
+@contextmanager
+def _closed_on_error(path: Path, connection: duckdb.DuckDBPyConnection, inode: Inode) -> Iterator[None]:
+    try:
+        yield
     except BaseException as error:
         connection.close()
         release(inode)
         if isinstance(error, duckdb.Error):
             raise unreadable(path, error) from error
         raise
-    return connection, inode
 
 
-def refuse_unfit(path: Path) -> None:
-    """Refuse what can be no store, or is open in this process, before anything is made beside it.
-
-    Raises
-    ------
-    StoreBusy
-        If this process has it open.
-    StoreUnreadable
-        If it is a directory, or a file of another kind.
-    """
-    if path.is_dir():
-        raise StoreUnreadable(f"{path} is a directory; give the path of a file, such as lab.duckdb")
-    if not path.parent.is_dir():
-        raise StoreUnreadable(f"{path.parent} does not exist; make the directory first, or use another path")
-    _refuse_held(path)
-    _refuse_foreign(path)
-
-
-def inode_of(path: Path) -> Inode | None:
-    """Tell a file from its namesakes; None if there is none."""
+def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, seen: Seen) -> str:
+    if seen.store_id:
+        return seen.store_id
+    store_id = secrets.token_hex(8)
     try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def unreadable(path: Path, error: duckdb.Error) -> StoreUnreadable:
-    """Say that a file is damaged."""
-    return StoreUnreadable(f"{path} cannot be read: {first_line(error)}; restore it from a copy, or use another path")
-
-
-def release(inode: Inode) -> None:
-    """Say that a file is no longer open."""
-    _HELD.pop(inode, None)
-
-
-def _renew() -> None:
-    # In a forked child the lock may be held by a thread that is not there.
-    global _LOCK  # noqa: PLW0603 - it guards what one process holds
-    _LOCK = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew)
-
-
-def _refuse_held(path: Path) -> None:
-    # Before DuckDB sees it: to open and close the file again by a second name would drop the lock of the first.
-    inode = inode_of(path)
-    pid = _HELD.get(inode) if inode is not None else None
-    if pid is None:
-        return
-    if pid == os.getpid():
-        raise StoreBusy(
-            f"{path.name} is open in this process already; use that store, ok.open(path) shares it", pid=pid
-        )
-    raise StoreBusy(
-        f"{path.name} is held by process {pid}, which this one was forked from; use spawn, or another path", pid=pid
-    )
-
-
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    try:
-        return duckdb.connect(str(path), config=_CONFIG)
-    except duckdb.Error as error:
-        held = re.search(r"held in (.*?) \(PID (\d+)\)", str(error))
-        if held:
-            raise StoreBusy(
-                f"{path.name} is held by process {held[2]} ({held[1]}); close it there, or use another path",
-                pid=int(held[2]),
-            ) from error
-        if "different configuration" in str(error):
-            raise StoreBusy(
-                f"{path.name} is open in this process by duckdb.connect; close that, and query it by store.sql",
-                pid=os.getpid(),
-            ) from error
-        raise StoreUnreadable(
-            f"{path} cannot be opened as a store: {first_line(error)}; use another path, or restore it from a copy"
-        ) from error
-
-
-def _refuse_foreign(path: Path) -> None:
-    # DuckDB takes a short file of text for one of its own that was cut. This process does not have it open, or it
-    # would have been refused by now, so reading it drops no lock.
-    if path.is_file():
-        with path.open("rb") as file:
-            if file.read(12)[8:] != b"DUCK":
-                raise StoreUnreadable(f"{path} is no DuckDB file, and is left as it is; give a store another path")
-
-
-def _check_whole(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    # A file that was cut opens if its tail holds data only; the next checkpoint would then bury what is missing.
-    # Free blocks at the end need not be there, so this finds a cut of what is used.
-    query = "select used_blocks, block_size from pragma_database_size()"
-    ((blocks, block_size),) = connection.execute(query).fetchall()
-    missing = _HEADERS + blocks * block_size - path.stat().st_size
-    if missing > 0:
-        raise StoreUnreadable(f"{path} was cut: {missing} bytes are missing at its end; restore it from a copy")
-
-
-def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    tables = {row[0] for row in connection.execute("select table_name from duckdb_tables()").fetchall()}
-    if not tables:
-        _create(connection, path)
-    elif not tables >= TABLES:
-        raise StoreUnreadable(f"{path} is a DuckDB file but no orchkit store; use another path")
-    else:
-        meta = dict(connection.execute("select key, value from meta").fetchall())
-        _check_version(meta.get("schema_version"), path)
-
-
-def _check_version(found: str | None, path: Path) -> None:
-    if found == str(SCHEMA_VERSION):
-        return
-    newer = found is not None and found.isdecimal() and int(found) > SCHEMA_VERSION
-    way_out = "upgrade orchkit" if newer else "use the orchkit that wrote it"
-    raise StoreUnreadable(
-        f"{path} has schema version {found}, this orchkit knows {SCHEMA_VERSION}; {way_out}, or use another path"
-    )
-
-
-def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    try:
+        if seen.version:
+            connection.execute("insert into meta values ('store_id', ?)", [store_id])
+            return store_id
         connection.execute("begin")
-        for statement in STATEMENTS:
-            connection.execute(statement)
-        connection.execute("insert into meta values ('schema_version', ?)", [str(SCHEMA_VERSION)])
+        create(connection, store_id)
         connection.execute("commit")
         # A schema change must not sit in a log that may be replayed.
         connection.execute("checkpoint")
     except duckdb.Error as error:
         raise _unwritable(path, error) from error
+    return store_id
 
 
-def _probe(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def _probe(connection: duckdb.DuckDBPyConnection, path: Path, missing: int | None) -> None:
     # A commit: a file that can be written in a directory that cannot opens well and fails at the first event.
     try:
         connection.execute(
             """insert into opening
-               select coalesce(max(epoch), 0) + 1, ?, ?, make_timestamp(epoch_us(now())), version(), ?, 0
+               select coalesce(max(epoch), 0) + 1, ?, ?, make_timestamp(epoch_us(now())), version(), ?, ?
                from opening""",
-            [os.getpid(), here(), _orchkit()],
+            [os.getpid(), here(), made_with(), missing],
         )
     except duckdb.Error as error:
         raise _unwritable(path, error) from error
-
-
-def _orchkit() -> str:
-    try:
-        return version("orchkit")
-    except PackageNotFoundError:  # run from its folder
-        return ""
 
 
 def _unwritable(path: Path, error: duckdb.Error) -> StoreWriteError:

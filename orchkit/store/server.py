@@ -174,6 +174,8 @@ _OPS: Final[dict[str, Callable[..., Any]]] = {
     "head": lambda store, run_id: store.head(str(run_id)),
     "heads": lambda store: store.heads(),
     "events": lambda store, run_id: store.events(str(run_id)),
+    "damage": lambda store: store.damage,
+    "confirm": lambda store: store.confirm(),
 }
 
 

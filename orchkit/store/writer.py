@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from orchkit.errors import OrchkitError, StoreError, StoreWriteError
+from orchkit.errors import OrchkitError, StoreError, StoreReadOnly, StoreWriteError
 from orchkit.store.rows import Bulk, Item
 from orchkit.store.schema import EVENT_COLUMNS
 
@@ -281,11 +281,7 @@ class Writer:
             return ready
 
     def _fail(self, error: BaseException) -> None:
-        failure = StoreWriteError(
-            f"events could not be made durable: {first_line(error)}; what was acknowledged is safe, the runs of this "
-            "store have stopped: free the disk or mend the file, open it again with ok.open(path), and resume them"
-        )
-        failure.__cause__ = error
+        failure = _failure(error)
         # Let go before anybody is told, so that who is told can open it again: after a fatal error DuckDB can do
         # nothing but that, and what came of the last commit is read back from the file.
         _call(lambda _: self._place.let_go(), None)
@@ -300,6 +296,18 @@ class Writer:
             _call(wake, _again(failure))
         for _, done in calls:
             done.set_exception(_again(failure))
+
+
+def _failure(error: BaseException) -> StoreError:
+    if isinstance(error, StoreReadOnly):
+        stopped = "the runs of this store have stopped, open it again with ok.open(path) first"
+        return StoreReadOnly(f"{error}; {stopped}", **error.__dict__)
+    failure = StoreWriteError(
+        f"events could not be made durable: {first_line(error)}; what was acknowledged is safe, the runs of this "
+        "store have stopped: free the disk or mend the file, open it again with ok.open(path), and resume them"
+    )
+    failure.__cause__ = error
+    return failure
 
 
 def _weight(entry: Item) -> int:
@@ -320,7 +328,7 @@ def _ticket(waiting: tuple[int, Wake]) -> int:
 def _again(error: StoreError | None) -> StoreError | None:
     if error is None:
         return None
-    copy = type(error)(*error.args)
+    copy = type(error)(*error.args, **error.__dict__)
     copy.__cause__ = error.__cause__
     return copy
 

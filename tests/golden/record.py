@@ -1,12 +1,14 @@
 """Record logs by the schema of today: ``python tests/golden/record.py`` makes ``tests/golden/v<version>/``.
 
 Run once, when a schema version is released; what it wrote is never written again. A folder holds the statements that
-made the tables, each run's rows as JSON lines (the admission first), and what reading them must come to.
+made the tables, each run's rows as JSON lines (the admission, then its payloads, then its events), and what reading
+them must come to.
 """
 
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,17 @@ from orchkit.runs.handle import receipt
 from orchkit.store.duck import DuckStore
 from orchkit.store.schema import EVENT_COLUMNS, HEAD_COLUMNS, SCHEMA_VERSION, STATEMENTS
 
-_VIEWS = ("attempt", "node_run", "effect", "approval", "run")
+VIEWS = ("attempt", "node_run", "effect", "approval", "run")
+EVERY = dict.fromkeys(VIEWS, "*")
+PAYLOAD_COLUMNS = ("seq", "ref", "codec", "text", "data")
+BY_HAND = "by hand"
+"""The workflow of a run that no workflow has made: what it holds is all that a log may, whatever can be made today."""
 
 
 def told(head: Head, events: list[Event]) -> dict[str, Any]:
     """Say what a log comes to: its receipt and its fold."""
+    if head.workflow not in WORKFLOWS:
+        return {"receipt": receipt(head, events), "status": "", "kinds": [event.kind for event in events]}
     graph = WORKFLOWS[head.workflow]().checked()
     state = fold(graph, events)
     return {
@@ -38,16 +46,19 @@ def told(head: Head, events: list[Event]) -> dict[str, Any]:
     }
 
 
-def seen(store: DuckStore, run_id: str) -> dict[str, list[Any]]:
-    """Say what the views show of a run."""
-    return {view: [list(map(_plain, row)) for row in _rows(store, view, run_id)] for view in _VIEWS}
-
-
-def _rows(store: DuckStore, view: str, run_id: str) -> list[tuple[Any, ...]]:
-    return store.fetch(f"select * from {view} where run = ?", [run_id])
+def seen(store: DuckStore, run_id: str, columns: Mapping[str, str] = EVERY) -> dict[str, list[Any]]:
+    """Say what the views show of a run, in the given columns."""
+    return {
+        view: [
+            list(map(_plain, row)) for row in store.fetch(f"select {columns[view]} from {view} where run = ?", [run_id])
+        ]
+        for view in VIEWS
+    }
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
@@ -78,6 +89,29 @@ def _live(store: ok.Store) -> None:
     # The second is left with its question open.
 
 
+def _by_hand(store: DuckStore) -> None:
+    long = {"text": "héros \U0001f680 " * 1000}
+    mixed = {"table": bytes(range(256)) * 4, "rows": [1, None, {"of": b""}]}
+    journal = store.admit(Head("vbyhand", BY_HAND, "virtual", 7, parent="v646ac5d2d722"))
+    for event in (
+        Event(0, "run_started", body={"input": long}),
+        Event(0, "started", "read", attempt=1),
+        Event(1, "completed", "read", attempt=1, status="ok", dur=1, cost=0.5, tokens=2**40, body=b"\x00\xff" * 3000),
+        Event(1, "settled", "read", status="completed"),
+        Event(1, "started", "pack", item=3, leg=1, attempt=2, key="pack[3]"),
+        Event(9, "completed", "pack", item=3, leg=1, attempt=2, status="ok", dur=8, key="pack[3]", body=mixed),
+        Event(9, "settled", "pack", item=3, status="completed"),
+        Event(9, "invalidated", "read", by="dana", body={"why": "another table"}),
+        Event(9, "started", "read", generation=2, attempt=1),
+        Event(12, "completed", "read", generation=2, attempt=1, status="ok", dur=3, body=b""),
+        Event(12, "settled", "read", generation=2, status="completed"),
+        Event(13, "asked", "look", dur=60_000_000, body=long),
+        Event(14, "answered", "look", by="héros", body=True),
+        Event(15, "run_ended", status="completed", body=long),
+    ):
+        journal.append(event)
+
+
 def main() -> None:
     """Write the folder of this schema version."""
     folder = Path(__file__).with_name(f"v{SCHEMA_VERSION}")
@@ -91,6 +125,7 @@ def main() -> None:
         store = opened._kept
         _simulated(store)
         _live(opened)
+        _by_hand(store)
         for number, head in enumerate(store.heads(), 1):
             name = f"{number}-{head.mode}-{head.run_id}.jsonl"
             folder.joinpath(name).write_text("\n".join(_lines(store, head.run_id)) + "\n")
@@ -101,8 +136,13 @@ def main() -> None:
 
 def _lines(store: DuckStore, run_id: str) -> list[str]:
     lines = []
-    for table, columns in (("admission", HEAD_COLUMNS), ("event", EVENT_COLUMNS)):
-        for row in store.fetch(f"select * from {table} where run = ? order by seq", [run_id]):
+    for columns, query in (
+        (HEAD_COLUMNS, "admission where run = ?"),
+        (PAYLOAD_COLUMNS, "payload where ref in (select ref from event where run = ?)"),
+        (EVENT_COLUMNS, "event where run = ?"),
+    ):
+        names = ", ".join(f'"{name}"' for name in columns)
+        for row in store.fetch(f"select {names} from {query} order by seq", [run_id]):
             cells = dict(zip(columns, map(_plain, row), strict=True))
             lines.append(
                 json.dumps({name: cell for name, cell in cells.items() if cell is not None}, ensure_ascii=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from golden_workflows import WORKFLOWS
-from record import seen, told
+from record import BY_HAND, VIEWS, seen, told
 
 from orchkit.store.duck import DuckStore
 from orchkit.store.memory import MemoryStore
@@ -22,9 +22,25 @@ def built(folder, path):
         connection.execute((folder / "schema.sql").read_text())
         connection.execute("insert into meta values ('schema_version', ?)", [folder.name[1:]])
         for file in sorted(folder.glob("*.jsonl")):
-            for number, line in enumerate(file.read_text().splitlines()):
-                insert(connection, "event" if number else "admission", json.loads(line))
+            for line in file.read_text().splitlines():
+                cells = json.loads(line)
+                if "data" in cells:
+                    cells["data"] = bytes.fromhex(cells["data"])
+                insert(connection, table_of(cells), cells)
     return path
+
+
+def table_of(cells):
+    return "admission" if "workflow" in cells else "payload" if "codec" in cells else "event"
+
+
+def columns_of(path):
+    """Name the columns that its views had then; columns may be added."""
+    with duckdb.connect(str(path)) as connection:
+        return {
+            view: ", ".join(f'"{name}"' for name, *_ in connection.execute(f"describe {view}").fetchall())
+            for view in VIEWS
+        }
 
 
 def insert(connection, table, cells):
@@ -35,10 +51,22 @@ def insert(connection, table, cells):
 
 @pytest.fixture(scope="module", params=VERSIONS, ids=lambda folder: folder.name)
 def opened(request, tmp_path_factory):
-    store = DuckStore(built(request.param, tmp_path_factory.mktemp("golden") / "old.duckdb"))
+    path = built(request.param, tmp_path_factory.mktemp("golden") / "old.duckdb")
+    columns = columns_of(path)
+    store = DuckStore(path)
+    store.columns = columns
     expected = json.loads((request.param / "expected.json").read_text())
     yield store, {Path(name).stem.split("-")[2]: one for name, one in expected.items()}
     store.close()
+
+
+def test_an_older_version_is_migrated_and_says_so(opened):
+    store, _ = opened
+    version = dict(store.fetch("select key, value from meta"))["schema_version"]
+    assert version == str(SCHEMA_VERSION)
+    migrated = store.path.with_name("old.duckdb.v1").exists()
+    assert len(store.notices) == migrated
+    assert store.damage is None
 
 
 def test_this_version_is_recorded():
@@ -48,7 +76,7 @@ def test_this_version_is_recorded():
 def test_the_same_runs_are_there(opened):
     store, expected = opened
     assert [head.run_id for head in store.heads()] == list(expected)
-    assert {head.workflow for head in store.heads()} <= WORKFLOWS.keys()
+    assert {head.workflow for head in store.heads()} <= {*WORKFLOWS, BY_HAND}
     assert {one["status"] for one in expected.values()} >= {"completed", "degraded", "running"}
 
 
@@ -62,7 +90,13 @@ def test_logs_fold_to_the_same_state_and_receipt(opened):
 def test_views_show_the_same(opened):
     store, expected = opened
     for run_id, one in expected.items():
-        assert seen(store, run_id) == one["views"]
+        found = seen(store, run_id, store.columns)
+        if store.notices:
+            # Version 1 did not list what was open; today it comes in the order in which it began.
+            settled = [row for row in found["node_run"] if row[4] != "open"]
+            assert sorted(settled, key=str) == sorted(one["views"].pop("node_run"), key=str)
+            del found["node_run"]
+        assert found == one["views"]
 
 
 def test_logs_move_to_a_store_of_today_unchanged(opened, tmp_path):

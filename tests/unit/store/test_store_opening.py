@@ -153,21 +153,6 @@ def test_a_block_that_was_damaged_is_found_when_it_is_read(tmp_path):
         DuckStore(path).events("r1")
 
 
-def test_a_damaged_log_is_refused_and_kept(script, tmp_path):
-    path, wal = tmp_path / "lab.duckdb", tmp_path / "lab.duckdb.wal"
-    script(
-        "import os, signal\nfrom conformance import head, note, wait_durable, wait_durable\n"
-        "from orchkit.store.duck import DuckStore\nstore = DuckStore('lab.duckdb')\njournal = store.admit(head())\n"
-        "for n in range(50):\n    journal.append(note(n))\n    wait_durable(journal)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    damaged = bytearray(wal.read_bytes())
-    damaged[damaged.index(b"draft", len(damaged) // 2)] ^= 0xFF
-    wal.write_bytes(damaged)
-    refused(path, StoreUnreadable, "restore it from a copy")
-    assert wal.read_bytes() == damaged
-
-
 def test_no_room_for_a_new_file(script, tmp_path):
     ran = script(
         "import resource\nfrom orchkit.errors import StoreError\nfrom orchkit.store.duck import DuckStore\n"

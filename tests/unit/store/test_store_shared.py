@@ -194,7 +194,7 @@ def test_the_notice_and_the_socket_are_for_their_user_only(path):
     assert notice.address == f"{path}.sock"
     assert notice.pid == os.getpid()
     store.close()
-    assert sorted(one.name for one in path.parent.iterdir()) == ["lab.duckdb"]
+    assert sorted(one.name for one in path.parent.iterdir()) == ["lab.duckdb", "lab.duckdb.marks"]
 
 
 def test_a_path_too_long_for_a_socket_is_served_from_elsewhere(tmp_path):

@@ -272,12 +272,12 @@ FULL = """
 import json, resource, threading
 from conformance import head, note
 from orchkit.errors import StoreError, StoreWriteError
-from orchkit.store import opening
+from orchkit.store import look
 from orchkit.store.duck import DuckStore
 from orchkit.store.schema import APPENDED
 
 limit, entries = int(sys.argv[1]), int(sys.argv[2])
-opening._CONFIG["wal_autocheckpoint_entries"] = entries
+look._CONFIG["wal_autocheckpoint_entries"] = entries
 store = DuckStore("lab.duckdb")
 journals = [store.admit(head(f"r{n}")) for n in range(3)]
 acked, failures, unlimited = [0, 0, 0], [], resource.RLIM_INFINITY

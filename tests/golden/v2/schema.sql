@@ -1,0 +1,67 @@
+create table meta(key varchar, value varchar);
+create table opening(
+        epoch integer, pid integer, host varchar, opened timestamp, duckdb varchar, orchkit varchar, missing bigint);
+create table admission(
+        seq bigint, run varchar, workflow varchar, mode varchar, seed bigint, started timestamp,
+        durability varchar, fingerprints varchar, parent varchar);
+create table payload(seq bigint, ref varchar, codec varchar, text varchar, data blob);
+create table event(
+        seq bigint, t double, wall timestamp, run varchar, kind varchar, node varchar, item integer,
+        generation integer, leg integer, attempt integer, status varchar, dur double, cost double, tokens bigint,
+        error varchar, "by" varchar, body varchar, "key" varchar, n integer, ref varchar);
+create table holder(
+        seq bigint, holder varchar, host varchar, boot varchar, pid integer, born varchar, until timestamp);
+create table lease(seq bigint, run varchar, holder varchar);
+create view attempt as select
+        run, node, item, generation, leg, attempt,
+        min(t) filter (kind = 'started') as t,
+        coalesce(arg_max(case kind when 'failed' then coalesce(status, 'error') else kind end, seq)
+                 filter (kind in ('completed', 'failed', 'cancelled')), 'open') as status,
+        arg_max(dur, seq) filter (kind in ('completed', 'failed', 'cancelled')) as dur,
+        sum(cost) as cost, sum(tokens)::bigint as tokens,
+        arg_max(error, seq) filter (kind = 'failed') as error,
+        count(*) filter (kind = 'injected') as injected
+        from event
+        where attempt > 0 and kind in ('started', 'completed', 'failed', 'cancelled', 'injected')
+        group by run, node, item, generation, leg, attempt order by run, t, node, item, leg, attempt;
+create view node_run as select
+        run, split_part(node, '/fallback:', 1) as node, item, generation,
+        coalesce(arg_max(case kind when 'skipped' then 'skipped' else status end, seq)
+                 filter (kind in ('settled', 'skipped')), 'open') as status,
+        min(t) filter (kind in ('started', 'asked')) as begun,
+        arg_max(t, seq) filter (kind in ('settled', 'skipped')) as t,
+        arg_max(error, seq) filter (kind in ('settled', 'skipped')) as error
+        from event where kind in ('started', 'asked', 'settled', 'skipped')
+        group by all order by run, begun, t, node, item, generation;
+create view approval as select
+        e.run, e.node, e.item, e.generation,
+        min(t) filter (kind = 'asked') as asked, min(dur) filter (kind = 'asked') as timeout,
+        arg_max(kind, e.seq) as status,
+        min(t) filter (kind in ('answered', 'expired')) as settled,
+        arg_max("by", e.seq) filter (kind = 'answered') as "by",
+        arg_min(coalesce(body, p.text), e.seq) filter (kind = 'asked') as shown,
+        arg_max(coalesce(body, p.text), e.seq) filter (kind = 'answered') as answer
+        from event e left join payload p on p.ref = e.ref where kind in ('asked', 'answered', 'expired')
+        group by e.run, e.node, e.item, e.generation order by e.run, asked, e.node, e.item;
+create view timeline as
+        select run, node, item, generation, leg, attempt, 'attempt' as what, t, dur, status from attempt
+        union all
+        select run, node, item, generation, leg, attempt, 'wait', t, dur, null from event where kind = 'waiting'
+        union all
+        select run, node, item, generation, 0, 0, 'approval', asked, settled - asked, status from approval
+        order by run, t, node, item, generation, leg, attempt;
+create view effect as select
+        run, node, item, run || ':' || "key" as idempotency_key,
+        case when bool_or(kind = 'completed') then 'completed'
+             else arg_max(case kind when 'started' then 'open' else kind end, seq) end as status,
+        count(*) filter (kind = 'started') as attempts, count(*) filter (kind = 'completed') as completed
+        from event where "key" is not null and kind in ('started', 'completed', 'failed', 'cancelled')
+        group by run, node, item, "key" order by run, node, item;
+create view run as select
+        a.run, a.workflow, a.mode, a.seed, a.started, a.durability, a.parent,
+        case arg_max(e.kind, e.seq) when 'run_ended' then arg_max(e.status, e.seq) when 'suspended' then 'suspended'
+            else 'open' end as status,
+        max(e.t) as t, count(e.seq) as events,
+        coalesce(sum(e.cost), 0) as cost, coalesce(sum(e.tokens), 0)::bigint as tokens
+        from admission a join event e on e.run = a.run
+        group by a.seq, a.run, a.workflow, a.mode, a.seed, a.started, a.durability, a.parent order by a.seq;
