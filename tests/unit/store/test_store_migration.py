@@ -114,7 +114,7 @@ def test_an_old_file_is_moved_and_kept(recorded, tmp_path, kind):
     again.close()
 
 
-@pytest.mark.parametrize("name", ["old.duckdb", "it's \"one\" {of} 2.duckdb", "main", "lab", "héros 🚀.db"])
+@pytest.mark.parametrize("name", ["old.duckdb", 'it\'s "one" {of} 2.duckdb', "main", "lab", "héros 🚀.db"])
 def test_whatever_it_is_called(recorded, tmp_path, name):
     store = DuckStore(put(tmp_path, *recorded["pending"], name))
     check(store)
