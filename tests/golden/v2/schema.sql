@@ -3,7 +3,7 @@ create table opening(
         epoch integer, pid integer, host varchar, opened timestamp, duckdb varchar, orchkit varchar, missing bigint);
 create table admission(
         seq bigint, run varchar, workflow varchar, mode varchar, seed bigint, started timestamp,
-        durability varchar, fingerprints varchar, parent varchar);
+        durability varchar, fingerprints varchar, parent varchar, holder varchar);
 create table payload(seq bigint, ref varchar, codec varchar, text varchar, data blob);
 create table event(
         seq bigint, t double, wall timestamp, run varchar, kind varchar, node varchar, item integer,

@@ -324,7 +324,7 @@ def test_a_log_that_cannot_be_merged_stops_it(path, store, monkeypatch):
 def test_a_file_that_does_not_open_again_ends_the_writer(path, store, monkeypatch):
     fill(store, 1)
 
-    def refuse(_):
+    def refuse(_, **options):
         raise StoreBusy("somebody was faster")
 
     monkeypatch.setattr(duckfile, "open_file", refuse)

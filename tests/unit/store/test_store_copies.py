@@ -249,8 +249,6 @@ def test_a_file_whose_log_is_damaged_gives_what_is_before_it(path, tmp_path):
     data[len(data) // 2] ^= 255
     wal.write_bytes(data)
     before = copy.read_bytes(), wal.read_bytes()
-    with pytest.raises(StoreUnreadable):
-        DuckStore(copy)
     told = {one.name: one for one in rescue(copy, tmp_path / "out", overwrite=False)}
     assert told["damaged.duckdb.wal"].problem.startswith("not read, what was recorded last is missing")
     assert pd.read_parquet(tmp_path / "out" / "admission.parquet").run.tolist() == ["merged"]
