@@ -27,7 +27,7 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
         codec                     json, or how data is to be read: bytes as they are (Arrow IPC, npy, ...), msgpack
         text, data                the JSON; the bytes
 
-    attempt                       view: a row a try of a step
+    attempt                       view: a row a try of a step, in no order
         run, node, item, generation, leg, attempt
         t, dur                    when it began; how long it took, null while it is open
         status                    completed, error, timeout, cancelled; open: no outcome is recorded
@@ -110,19 +110,27 @@ _OWN: Final = (
 TABLES: Final = frozenset({"meta", "opening", *APPENDED})
 
 _ENDS: Final = "kind in ('completed', 'failed', 'cancelled')"
+_TRY: Final = "run, node, item, generation, leg, attempt"
 _VIEWS: Final = (
-    f"""create view attempt as select
-        run, node, item, generation, leg, attempt,
-        min(t) filter (kind = 'started') as t,
-        coalesce(arg_max(case kind when 'failed' then coalesce(status, 'error') else kind end, seq)
-                 filter ({_ENDS}), 'open') as status,
-        arg_max(dur, seq) filter ({_ENDS}) as dur,
-        sum(cost) as cost, sum(tokens)::bigint as tokens,
-        arg_max(error, seq) filter (kind = 'failed') as error,
-        count(*) filter (kind = 'injected') as injected
-        from event
-        where attempt > 0 and kind in ('started', 'completed', 'failed', 'cancelled', 'injected')
-        group by run, node, item, generation, leg, attempt order by run, t, node, item, leg, attempt""",
+    # The end of an attempt says all about it: to group its events would cost ten times as much in a large file. Only
+    # in runs without an end can there be one that is open.
+    f"""create view attempt as
+        with going as (
+            select run from event where kind in ('run_started', 'resumed', 'run_ended')
+            group by run having arg_max(kind, seq) <> 'run_ended'),
+        tried as (
+            select {_TRY}, round(t - dur, 6) as t,
+                case kind when 'failed' then coalesce(status, 'error') else kind end as status,
+                dur, cost, tokens, error
+            from event where {_ENDS} and attempt > 0
+            union all
+            select {_TRY}, min(t), 'open', null, 0.0, 0, null
+            from event where (kind = 'started' or {_ENDS}) and attempt > 0 and run in (from going)
+            group by {_TRY} having bool_and(kind = 'started')),
+        struck as (select {_TRY}, count(*) as times from event where kind = 'injected' group by {_TRY})
+        select t.*, coalesce(s.times, 0) as injected
+        from tried t left join struck s on s.run = t.run and s.node = t.node and s.item is not distinct from t.item
+            and s.generation = t.generation and s.leg = t.leg and s.attempt = t.attempt""",
     """create view node_run as select
         run, split_part(node, '/fallback:', 1) as node, item, generation,
         coalesce(arg_max(case kind when 'skipped' then 'skipped' else status end, seq)
@@ -142,10 +150,14 @@ _VIEWS: Final = (
         arg_max(coalesce(body, p.text), e.seq) filter (kind = 'answered') as answer
         from event e left join payload p on p.ref = e.ref where kind in ('asked', 'answered', 'expired')
         group by e.run, e.node, e.item, e.generation order by e.run, asked, e.node, e.item""",
-    """create view timeline as
-        select run, node, item, generation, leg, attempt, 'attempt' as what, t, dur, status from attempt
+    f"""create view timeline as
+        select {_TRY}, 'attempt' as what, min(t) as t,
+            arg_max(dur, seq) filter ({_ENDS}) as dur,
+            coalesce(arg_max(case kind when 'failed' then coalesce(status, 'error') else kind end, seq)
+                     filter ({_ENDS}), 'open') as status
+        from event where attempt > 0 and (kind = 'started' or {_ENDS}) group by {_TRY}
         union all
-        select run, node, item, generation, leg, attempt, 'wait', t, dur, null from event where kind = 'waiting'
+        select {_TRY}, 'wait', t, dur, null from event where kind = 'waiting'
         union all
         select run, node, item, generation, 0, 0, 'approval', asked, settled - asked, status from approval
         order by run, t, node, item, generation, leg, attempt""",

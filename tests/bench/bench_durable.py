@@ -250,7 +250,8 @@ def large(folder: Path) -> None:
             make_timestamp(1790000000000000 + i), 'group', '{}', null, null from range(500000) r(i)""")
         connection.execute("""insert into event select i + i // 20 + 2, (i % 20) * 0.7,
             make_timestamp(1790000000000000 + i), 'r' || (i // 20),
-            case i % 20 when 0 then 'run_started' when 19 then 'run_ended' else ['started', 'completed', 'settled'][1 + (i - 1) % 3] end,
+            case i % 20 when 0 then 'run_started' when 19 then 'run_ended'
+                else ['started', 'completed', 'settled'][1 + (i - 1) % 3] end,
             case when i % 20 in (0, 19) then null else 'step' || ((i % 20) // 3) end, null, 1, 0,
             case when i % 20 in (0, 19) then 0 else 1 end, case when i % 20 = 19 then 'completed' else 'ok' end,
             random() * 10, 0.001, 100, null, null, '{"text": "' || md5(i::varchar) || '"}', null, 1 + i % 20, null

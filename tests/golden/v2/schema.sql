@@ -12,18 +12,23 @@ create table event(
 create table holder(
         seq bigint, holder varchar, host varchar, boot varchar, pid integer, born varchar, until timestamp);
 create table lease(seq bigint, run varchar, holder varchar);
-create view attempt as select
-        run, node, item, generation, leg, attempt,
-        min(t) filter (kind = 'started') as t,
-        coalesce(arg_max(case kind when 'failed' then coalesce(status, 'error') else kind end, seq)
-                 filter (kind in ('completed', 'failed', 'cancelled')), 'open') as status,
-        arg_max(dur, seq) filter (kind in ('completed', 'failed', 'cancelled')) as dur,
-        sum(cost) as cost, sum(tokens)::bigint as tokens,
-        arg_max(error, seq) filter (kind = 'failed') as error,
-        count(*) filter (kind = 'injected') as injected
-        from event
-        where attempt > 0 and kind in ('started', 'completed', 'failed', 'cancelled', 'injected')
-        group by run, node, item, generation, leg, attempt order by run, t, node, item, leg, attempt;
+create view attempt as
+        with going as (
+            select run from event where kind in ('run_started', 'resumed', 'run_ended')
+            group by run having arg_max(kind, seq) <> 'run_ended'),
+        tried as (
+            select run, node, item, generation, leg, attempt, round(t - dur, 6) as t,
+                case kind when 'failed' then coalesce(status, 'error') else kind end as status,
+                dur, cost, tokens, error
+            from event where kind in ('completed', 'failed', 'cancelled') and attempt > 0
+            union all
+            select run, node, item, generation, leg, attempt, min(t), 'open', null, 0.0, 0, null
+            from event where (kind = 'started' or kind in ('completed', 'failed', 'cancelled')) and attempt > 0 and run in (from going)
+            group by run, node, item, generation, leg, attempt having bool_and(kind = 'started')),
+        struck as (select run, node, item, generation, leg, attempt, count(*) as times from event where kind = 'injected' group by run, node, item, generation, leg, attempt)
+        select t.*, coalesce(s.times, 0) as injected
+        from tried t left join struck s on s.run = t.run and s.node = t.node and s.item is not distinct from t.item
+            and s.generation = t.generation and s.leg = t.leg and s.attempt = t.attempt;
 create view node_run as select
         run, split_part(node, '/fallback:', 1) as node, item, generation,
         coalesce(arg_max(case kind when 'skipped' then 'skipped' else status end, seq)
@@ -44,7 +49,11 @@ create view approval as select
         from event e left join payload p on p.ref = e.ref where kind in ('asked', 'answered', 'expired')
         group by e.run, e.node, e.item, e.generation order by e.run, asked, e.node, e.item;
 create view timeline as
-        select run, node, item, generation, leg, attempt, 'attempt' as what, t, dur, status from attempt
+        select run, node, item, generation, leg, attempt, 'attempt' as what, min(t) as t,
+            arg_max(dur, seq) filter (kind in ('completed', 'failed', 'cancelled')) as dur,
+            coalesce(arg_max(case kind when 'failed' then coalesce(status, 'error') else kind end, seq)
+                     filter (kind in ('completed', 'failed', 'cancelled')), 'open') as status
+        from event where attempt > 0 and (kind = 'started' or kind in ('completed', 'failed', 'cancelled')) group by run, node, item, generation, leg, attempt
         union all
         select run, node, item, generation, leg, attempt, 'wait', t, dur, null from event where kind = 'waiting'
         union all

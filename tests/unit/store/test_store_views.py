@@ -89,7 +89,8 @@ def store(tmp_path_factory):
 
 
 def rows(store, columns, view, where="true"):
-    return store.fetch(f"select {columns} from {view} where run = 'main' and {where}")
+    order = "order by t, node, item, leg, attempt" if view == "attempt" else ""
+    return store.fetch(f"select {columns} from {view} where run = 'main' and {where} {order}")
 
 
 def test_attempt(store):
