@@ -71,12 +71,12 @@ async def asking(seat: Seat, inst: Instance) -> Outcome:
 
 def _record_answer(inst: Instance, answered: Event, answer: Answer | Outcome) -> None:
     ex = inst.execution
-    before = len(ex.events)
+    before = ex.recorded
     try:
         ex.emit(inst, answered)
     finally:
         # Even if the record was the last that the engine made: in the log is yes, and not in the log is no.
-        if isinstance(answer, Answer) and len(ex.events) > before:
+        if isinstance(answer, Answer) and ex.recorded > before:
             inst.answers.remove(answer)
             ex.journal.when_durable(answer.told)
 

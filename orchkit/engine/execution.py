@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -56,6 +57,8 @@ class Execution:
         Breaks ties between runs of one kernel.
     strict : bool
         Whether every body waits until its start is durable, and not only those of effects.
+    room : int
+        How many events are kept in memory; with fewer than all, the journal's store has the rest.
     deps : object
         Handed to steps; never recorded.
     on_body : callable, optional
@@ -82,6 +85,7 @@ class Execution:
         changed: bool = False,
         number: int = 0,
         strict: bool = False,
+        room: int = sys.maxsize,
         deps: object = None,
         on_body: Callable[[], object] | None = None,
         on_event: Callable[[Event], None] | None = None,
@@ -103,6 +107,9 @@ class Execution:
         self.on_question = on_question
         self.on_end = on_end
         self.events: list[Event] = list(events)
+        self.recorded = len(self.events)
+        self.forgot = False
+        self._room = room
         self.state: RunState = fold(program.graph, self.events, changed=changed)
         self.instances: dict[tuple[int, int], Instance] = {}
         self.pending: dict[tuple[int, int], Event] = {}
@@ -141,11 +148,15 @@ class Execution:
             raise _Halted
         self.journal.append(event)
         self.events.append(event)
+        self.recorded += 1
         apply(self.state, event)
         if self.on_event is not None:
             self.on_event(event)
-        if len(self.events) == self._crash_after:
+        if self.recorded == self._crash_after:
             raise _Crash
+        if len(self.events) > self._room:
+            self.forgot = True
+            del self.events[: self._room // 2]
 
     def emit(self, inst: Instance, event: Event) -> Event:
         """Record an instance's event; while its log is fed back, check that the log says the same.
@@ -300,10 +311,10 @@ class Execution:
 
     def _launch(self, seat: Seat, node: int, item: int) -> Instance:
         inst = self.instances[node, item] = Instance(self, node, item)
-        before = len(self.events)
+        before = self.recorded
         self.kernel.start(inst, pipeline(seat, inst))
         # The plan would start it again for ever if its first segment did not record that it began.
-        assert len(self.events) > before or self.driving or self.error is not None
+        assert self.recorded > before or self.driving or self.error is not None
         return inst
 
     def _node_event(self, kind: str, node: int, status: str, error: str = "") -> Event:
@@ -480,7 +491,7 @@ class Execution:
         self._over = True
         if isinstance(error, _Crash):
             error = RunCrashed(
-                f"run {self.run_id!r} crashed on purpose after record {len(self.events)}; "
+                f"run {self.run_id!r} crashed on purpose after record {self.recorded}; "
                 f"{_LOST if self.host.virtual else _KEPT}",
                 run_id=self.run_id,
             )

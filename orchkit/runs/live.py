@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -44,6 +45,7 @@ DURABILITY = ("strict", "group", "exit", "memory")
 _LIVE: dict[str, LiveRun] = {}
 _INSIDE: ContextVar[str] = ContextVar("orchkit_inside", default="")
 _NUMBERS = count(1)
+_ROOM = 20_000  # events of a run that are kept in memory, some 5 MB; a run of a million stays as small
 
 
 def live_run(run_id: str) -> LiveRun | None:
@@ -92,6 +94,7 @@ class LiveRun:
             changed=changed,
             number=next(_NUMBERS),
             strict=head.durability == "strict",
+            room=_ROOM if head.durability in ("group", "strict") else sys.maxsize,
             deps=deps,
             on_body=partial(_INSIDE.set, head.run_id),
             on_question=self._look_soon,
@@ -191,8 +194,9 @@ class LiveRun:
         execution = self._execution
         if execution.state.status in ("completed", "degraded"):
             return None
-        error = run_error(self.head, execution.events)
-        key = failing_key(self._program, execution.events)
+        events = self.log()
+        error = run_error(self.head, events)
+        key = failing_key(self._program, events)
         error.__cause__ = execution.causes.get(key) if key is not None else None
         return error
 
@@ -206,7 +210,12 @@ class LiveRun:
 
     def log(self) -> list[Event]:
         """Give its events so far; the last may not be durable yet."""
-        return list(self._execution.events)
+        events = list(self._execution.events)
+        return self._whole() if self._execution.forgot else events
+
+    def _whole(self) -> list[Event]:
+        assert self.store is not None
+        return self.store.events(self.head.run_id)
 
     def status(self) -> str:
         """Give its status; "waiting" when only people are awaited."""

@@ -19,6 +19,7 @@ from orchkit.clock.ids import wall_micro
 from orchkit.clock.live import engine_thread
 from orchkit.model.events import Event
 from orchkit.model.records import Head
+from orchkit.runs import live
 from orchkit.runs.fingerprint import fingerprints
 
 
@@ -734,3 +735,28 @@ def test_stopping_a_run_that_nobody_executes_is_refused_with_the_way_out(store: 
     for act in (left.cancel, left.suspend):
         with pytest.raises(ok.RunError, match="resume it first"):
             act(by="lee")
+
+
+def test_a_long_run_keeps_its_latest_events_in_memory_and_shows_them_all(
+    store: ok.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_ROOM", 100)
+    wf = ok.Workflow("long", input=int)
+
+    @wf.step
+    async def many(input: int) -> list[int]:
+        return list(range(input))
+
+    @wf.map(over="many")
+    async def each(item: int) -> int:
+        if item == 199:
+            raise ValueError("the last one")
+        return item
+
+    run = wf.start(200, store=store)
+    with pytest.raises(ok.RunError, match=r"each\[199\] failed: ValueError: the last one"):
+        run.result(30)
+    assert len(run._handle._execution.events) <= 100  # type: ignore[attr-defined]
+    assert run.log == store.run(run.id).log
+    assert len(run.log) > 600
+    assert run.events.kind.tolist()[0] == "run_started"
