@@ -267,7 +267,7 @@ class Store:
             return Run(resumed)
         return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id), program, store=self._kept))
 
-    def resume_all(self, *, deps: object = None, on_change: str = "error") -> Resumed:
+    def resume_all(self, *, deps: object = None, on_change: Any = "rerun") -> Resumed:
         """Go on with every run that is orphaned or suspended; those that have failed are left as they are.
 
         Each by the workflow that this process has defined under its name. Blocks until it is recorded that each goes
@@ -277,7 +277,7 @@ class Store:
         ----------
         deps : object
             As in ``wf.start``, for all of them.
-        on_change : str
+        on_change : str or dict
             As in `resume`.
 
         Returns
