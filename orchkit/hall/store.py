@@ -298,7 +298,7 @@ class Store:
         ...         (run,) = store.resume_all()
         ...         run.answer("sure", True)
         ...         print(run.result())
-        ['suspended: the store was closed']
+        ['the store was closed']
         True
         """
         stuck = self.stuck()

@@ -96,7 +96,7 @@ def _whys(store: Listed, frame: pd.DataFrame) -> dict[str, str]:
         why[row.run] = f"process {row.pid} on {row.host}, which executed it, is gone"
     for row in store.frame(_SUSPENDED, [of("suspended")]).itertuples():
         who, said = row.note["who"], row.note["why"]
-        why[row.run] = "suspended" + (f" by {who}" if who else "") + (f": {said}" if said else "")
+        why[row.run] = ": ".join(part for part in (who and f"by {who}", said) if part)
     for row in store.frame(_FAILED, [of("failed")]).itertuples():
         why[row.run] = row.why
     for row in store.frame(_ASKING, [of("waiting"), of("waiting")]).itertuples():

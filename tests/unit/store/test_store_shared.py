@@ -421,7 +421,7 @@ def test_stuck_says_why(path):
             bad.result(20)
         stuck = store.stuck()
         assert stuck.status.tolist() == ["suspended", "waiting", "failed"]
-        assert stuck.why[0] == "suspended by dana: lunch"
+        assert stuck.why[0] == "by dana: lunch"
         assert stuck.why[1].startswith("asks sure, since ")
         assert stuck.why[2] == "ValueError: no words"
         assert stuck.todo[2] == f"mend what failed, then store.resume({bad.id!r})"
