@@ -1,6 +1,6 @@
 """What durability costs where users meet it: a step, a fan-out, many runs at once, a resume, a large file.
 
-``python tests/bench/bench_durable.py [what ...] [--folder FOLDER]`` with ``steps``, ``resume``, ``large``, ``memory``,
+``python tests/bench/bench_durable.py [what ...] [--folder FOLDER]`` with ``steps``, ``hand``, ``resume``, ``large``, ``memory``,
 ``exit`` or ``share``; all without a name. Run it alone, with the folder on the disk that is meant. Figures are medians
 with their range; what the disk and DuckDB take by themselves is timed by turns with them, and ratios are to that.
 """
@@ -28,6 +28,7 @@ import orchkit as ok
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.duck import DuckStore
+from orchkit.store.file import DuckFile
 from orchkit.store.rows import Layout
 from orchkit.store.schema import APPENDED, EVENT_COLUMNS
 
@@ -145,6 +146,30 @@ def steps(folder: Path) -> None:
         rate = 1 / median(took[f"many {level}"])
         said(f"{level}: 200 runs of 10 steps at once, a step", took[f"many {level}"], more=f"{rate:,.0f} steps/s")
     print(f"{'':46} (a bare commit is {bare * 1e6:.0f} us)")
+
+
+def hand_over(folder: Path) -> None:
+    """What handing a lone event to the writer's thread costs, beside a commit on the thread that has it."""
+    store, file = DuckStore(folder / "thread.duckdb"), DuckFile(folder / "inline.duckdb")
+    head = Head("lone", "bench", started=1)
+    journal, layout = store.admit(head), Layout(head)
+
+    def handed(event: Event) -> None:
+        done = threading.Event()
+        journal.append(event)
+        journal.when_durable(lambda error: done.set())
+        done.wait()
+
+    took: list[list[float]] = [[], []]
+    for n in range(1, 1001):
+        event = Event(n, "completed", "draft", attempt=1, status="ok", dur=5, body={"text": "x" * 180})
+        took[0].append(timed(partial(handed, event)))
+        took[1].append(timed(partial(lambda n, event: file.commit(layout.rows(n, event)), n, event)))
+    store.close()
+    file.let_go()
+    ratio = median(thread / inline for thread, inline in zip(*took, strict=True))
+    said("a lone event by the writer's thread", took[0], more=f"{ratio:.2f} times the same inline (median of pairs)")
+    said("the same on its own thread", took[1])
 
 
 def _run(wf: ok.Workflow, store: ok.Store, level: str) -> float:
@@ -319,6 +344,7 @@ import sys, threading
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.duck import DuckStore
+from orchkit.store.file import DuckFile
 store = DuckStore(sys.argv[1])
 waiters, each = int(sys.argv[2]), int(sys.argv[3])
 print("open", flush=True); sys.stdin.readline()
@@ -369,7 +395,15 @@ def share(folder: Path) -> None:
     owner.close()
 
 
-PARTS = {"steps": steps, "exit": at_exit, "resume": resume, "large": large, "memory": memory, "share": share}
+PARTS = {
+    "steps": steps,
+    "hand": hand_over,
+    "exit": at_exit,
+    "resume": resume,
+    "large": large,
+    "memory": memory,
+    "share": share,
+}
 
 
 def main() -> None:
