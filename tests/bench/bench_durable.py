@@ -1,8 +1,9 @@
 """What durability costs where users meet it: a step, a fan-out, many runs at once, a resume, a large file.
 
-``python tests/bench/bench_durable.py [what ...] [--folder FOLDER]`` with ``steps``, ``hand``, ``resume``, ``large``, ``memory``,
-``exit`` or ``share``; all without a name. Run it alone, with the folder on the disk that is meant. Figures are medians
-with their range; what the disk and DuckDB take by themselves is timed by turns with them, and ratios are to that.
+``python tests/bench/bench_durable.py [what ...] [--folder FOLDER]`` with ``steps``, ``hand``, ``resume``, ``large``,
+``memory``, ``exit`` or ``share``; all without a name. Run it alone, with the folder on the disk that is meant. Figures
+are medians with their range; what the disk and DuckDB take by themselves is timed by turns with them, and ratios are
+to that.
 """
 
 from __future__ import annotations
