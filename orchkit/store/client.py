@@ -14,7 +14,7 @@ from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import from_arrow
 from orchkit.store.election import Notice
-from orchkit.store.holder import Holder
+from orchkit.store.holder import Holder, this_process
 from orchkit.store.rows import Item, Row, row_by_row
 from orchkit.store.schema import SCHEMA_VERSION
 from orchkit.store.wire import OwnerGone, error_of, receive, send
@@ -33,7 +33,7 @@ class _Link:
         try:
             self._socket.settimeout(_GREETING)
             self._socket.connect(notice.address)
-            send(self._socket, [notice.token, SCHEMA_VERSION])
+            send(self._socket, [notice.token, SCHEMA_VERSION, this_process().name])
             schema = receive(self._socket)
             self._socket.settimeout(None)
         except OSError as error:

@@ -116,7 +116,6 @@ def test_runs_reach_the_same_end_however_often_their_process_is_killed(tmp_path,
     kills = {"strict": 12, "group": 14, "both": 14}[level]
     came = kill_often(tmp_path, level, seed=2026, kills=kills)
     assert came.total() == kills
-    print(dict(came))
 
 
 @pytest.mark.slow

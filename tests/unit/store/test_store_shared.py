@@ -183,6 +183,38 @@ def test_what_was_suspended_or_has_ended_is_free(path):
     store.close()
 
 
+@pytest.mark.parametrize("last", ["append", "release"])
+def test_what_a_dead_process_has_sent_does_not_come_after_its_run_was_taken(path, monkeypatch, last):
+    # Its last words lie in the socket, or with a thread of the owner's that is not at work just now.
+    arrived, gate, over = threading.Event(), threading.Event(), threading.Event()
+    append_durably = DuckStore.append_durably
+
+    def late(*arguments, **options):
+        arrived.set()
+        gate.wait(20)
+        try:
+            append_durably(*arguments, **options)
+        finally:
+            over.set()
+
+    store = DuckStore(path)
+    with Second(path) as second:
+        second.ask("admit", "theirs")
+        second.ask("append", "theirs", 1)
+        monkeypatch.setattr(DuckStore, "append_durably", late)
+        second.tell(last, "theirs", *([2] if last == "append" else []))
+        assert arrived.wait(20)
+        second.kill()
+        _, log, journal = store.take("theirs")
+        gate.set()
+        assert over.wait(20)
+        journal.append(note(len(log) + 1))
+        wait_durable(journal)
+        assert [event.t for event in store.events("theirs")] == list(range(1, len(log) + 2))
+        assert {run: holder.pid for run, holder in store.holders().items()} == {"theirs": os.getpid()}
+    store.close()
+
+
 # The door
 
 
@@ -216,7 +248,7 @@ def linked(path):
     return link
 
 
-@pytest.mark.parametrize("hello", [["wrong", 2], ["", 2], None, "token", [1, 2, 3], ["x" * 5000, 2], {"token": 1}])
+@pytest.mark.parametrize("hello", [["wrong", 2, "me"], ["", 2, "me"], None, "token", [1, 2, 3], ["x" * 5000, 2, "me"], {"token": 1}])
 def test_a_stranger_is_not_served(path, hello):
     store = DuckStore(path)
     with linked(path) as link:
@@ -269,7 +301,7 @@ def test_what_makes_no_sense_is_refused_and_harms_nobody(path, asked):
     journal = store.admit(head())
     journal.append(note(1))
     with linked(path) as link:
-        send(link, [read_notice(path).token, 2])
+        send(link, [read_notice(path).token, 2, "me"])
         receive(link)
         send(link, asked)
         ok_, said = receive(link)
