@@ -17,6 +17,8 @@ from orchkit.errors import RunHeld, StoreBusy, StoreError
 from orchkit.model.events import Event
 from orchkit.store.duck import DuckStore
 from orchkit.store.election import read_notice, take_seat
+from orchkit.store.journal import DuckJournal, LateJournal
+from orchkit.store.rows import head_row
 from orchkit.store.wire import OwnerGone, receive, send
 
 
@@ -171,6 +173,20 @@ def test_a_lease_outlives_the_owner_of_the_file(path):
         with pytest.raises(RunHeld):
             store.take("theirs")
         store.close()
+
+
+@pytest.mark.parametrize("how", ["suspended", "run_ended", "release"])
+@pytest.mark.parametrize("kind", [DuckJournal, LateJournal])
+def test_a_run_is_let_go_after_its_last_row_is_on_its_way(path, how, kind):
+    # Who takes it then comes after that row; before it, it would end what has just begun.
+    store, pushed = DuckStore(path), []
+    first = [("admission", head_row(head(), None))]
+    journal = kind(store._writer, head(), 0, first=first, released=lambda: pushed.append(store._writer._pushed))
+    journal.append(note(1))
+    journal.release() if how == "release" else journal.append(Event(2, how, status="completed"))
+    journal.release()
+    assert pushed == [store._writer._pushed]
+    store.close()
 
 
 def test_what_was_suspended_or_has_ended_is_free(path):
