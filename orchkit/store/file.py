@@ -37,6 +37,7 @@ _RUN, _N = (EVENT_COLUMNS.index(name) - 1 for name in ("run", "n"))  # a row lac
 _LAST_N = "select run, max(n) from event"
 _ADMITTED = "select run from admission"
 _LAST_SEQ = f"select greatest({', '.join(f'coalesce((select max(seq) from {name}), 0)' for name in APPENDED)})"
+_AGAIN = 0.02  # seconds
 # These functions run what they are given on a connection of their own, outside the reading transaction.
 _OWN_CONNECTION = re.compile("json_execute_serialized_sql|external_resource", re.IGNORECASE)
 
@@ -61,7 +62,9 @@ class DuckFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.closed = False
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._reading: list[duckdb.DuckDBPyConnection] = []
+        self._gone = False
         self._connection, self._inode = open_file(path)
         try:
             ((self._seq,),) = self._connection.execute(_LAST_SEQ).fetchall()
@@ -192,6 +195,7 @@ class DuckFile:
             try:
                 return read(cursor.execute(sql, parameters or []))
             except duckdb.Error as error:
+                self._refuse_closed(error)
                 raise unreadable(self.path, error) from error
 
     def query(self, sql: str, parameters: Sequence[Any] | None = None, *, arrow: bool = False) -> Any:
@@ -215,32 +219,56 @@ class DuckFile:
                     return as_arrow(cursor.sql(sql, params=parameters or None))
                 return cursor.execute(statements[0], parameters or []).df()
             except (duckdb.Error, TypeError) as error:
+                self._refuse_closed(error)
                 raise StoreError(f"{_said(error)}: {str(sql)[:200]!r}") from error
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a cursor for one query."""
-        with self._lock:
-            if self.closed:
-                raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
+        with self._changed:
+            self._refuse_closed()
             cursor = self._connection.cursor()
-        with cursor:
-            yield cursor
+            self._reading.append(cursor)
+        try:
+            with cursor:
+                yield cursor
+        finally:
+            with self._changed:
+                self._reading.remove(cursor)
+                self._changed.notify_all()
+
+    def _refuse_closed(self, cause: BaseException | None = None) -> None:
+        if self.closed:
+            raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)") from cause
 
     def let_go(self) -> None:
-        """Close the file; safe to call twice."""
-        with self._lock:
+        """Close the file, and end what is being read; safe to call twice."""
+        with self._changed:
             if self.closed:
+                self._changed.wait_for(lambda: self._gone)
                 return
             self.closed = True
-            self._discard()
-            self._connection.close()
-            release(self._inode)
+            self._end_reading()
+            try:
+                self._discard()
+                self._connection.close()
+            finally:
+                release(self._inode)
+                self._gone = True
+                self._changed.notify_all()
+
+    def _end_reading(self) -> None:
+        # DuckDB refuses to close while a cursor is at work. One that has not begun yet does not notice that it is
+        # interrupted, so it is told again.
+        while self._reading:
+            for cursor in self._reading:
+                cursor.interrupt()
+            self._changed.wait(_AGAIN)
 
     def disown(self) -> None:
         """Forget the file, in a forked child: it stays the parent's."""
-        self._lock = threading.Lock()
-        self.closed = True
+        self._changed = threading.Condition()
+        self.closed = self._gone = True
         # Kept alive for as long as the child lives: its destructor would checkpoint the parent's file and delete the
         # write-ahead log that the parent goes on writing to, and what that acknowledges then would be lost in a
         # crash. The frame of the writer's thread keeps it too, but only because CPython forgets to free it.

@@ -144,7 +144,9 @@ class Witness:
             assert _bodies(logs[run], "run_ended", None) == [value], f"the end of {run} is lost"
         for key in self.received:
             run, _, instance = key.partition(":")
-            assert any(row[1] == "started" and row[9] == instance for row in logs[run]), f"effect {key} is not in the log"
+            assert any(row[1] == "started" and row[9] == instance for row in logs[run]), (
+                f"effect {key} is not in the log"
+            )
 
     def _check_begun(self, logs: dict[str, list[Any]]) -> None:
         once = Counter(self._began)

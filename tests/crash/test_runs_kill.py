@@ -87,7 +87,11 @@ def check_effects(store: ok.Store, path: Path) -> None:
 
 def kill_often(folder: Path, level: str, seed: int, kills: int) -> Counter[str]:
     """Kill a child again and again, and compare the end with that of one that nobody kills."""
-    dice, path, calm = random.Random(f"{level} {seed}"), folder / f"{level}-{seed}.duckdb", folder / f"{level}.duckdb"
+    dice, path, calm = (
+        random.Random(f"{level} {seed}"),
+        folder / f"{level}-{seed}.duckdb",
+        folder / f"calm-{level}-{seed}.duckdb",
+    )
     witness, came, cases = Witness(level), Counter[str](), kills * NEW
     following = Child()  # made while the one before it is at work
     try:

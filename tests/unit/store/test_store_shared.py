@@ -264,7 +264,9 @@ def linked(path):
     return link
 
 
-@pytest.mark.parametrize("hello", [["wrong", 2, "me"], ["", 2, "me"], None, "token", [1, 2, 3], ["x" * 5000, 2, "me"], {"token": 1}])
+@pytest.mark.parametrize(
+    "hello", [["wrong", 2, "me"], ["", 2, "me"], None, "token", [1, 2, 3], ["x" * 5000, 2, "me"], {"token": 1}]
+)
 def test_a_stranger_is_not_served(path, hello):
     store = DuckStore(path)
     with linked(path) as link:
