@@ -35,8 +35,9 @@ SOURCES = {
     "weigh": ("plan", "budget"),
     "post": ("look",),
     "draft": ("look", "weigh"),
-    "send": ("draft", "post", "review"),
-    "keep": ("draft", "post"),
+    "tally": ("post",),
+    "send": ("draft", "tally", "review"),
+    "keep": ("draft", "tally"),
 }
 """By step: the nodes whose values it gets; of those that did not run nothing is expected."""
 
@@ -73,6 +74,7 @@ def say(*what: Any) -> None:
 
 def _began(ctx: ok.Context) -> None:
     say("began", ctx.run_id, ctx.node, ctx.item, ctx.attempt)
+    _STRIKES.come("began")
 
 
 def _receive(ctx: ok.Context) -> None:
@@ -134,6 +136,13 @@ async def post(item: int, ctx: ok.Context) -> str:
     return f"posted {item}"
 
 
+@wf.step
+async def tally(post: list[str], ctx: ok.Context) -> list[str]:
+    _began(ctx)
+    _STRIKES.come("saw an effect")
+    return post
+
+
 @wf.route(to=["review", "keep"])
 def risk(draft: str, input: Case) -> str:
     return "keep" if input.number % 4 == 0 else "review"
@@ -145,18 +154,18 @@ def verdict(review: bool) -> str:
 
 
 @wf.step(effect=True, retry=ok.Retry(2, wait=ok.backoff(base=0.002, jitter=None)))
-def send(draft: str, post: list[str], input: Case, ctx: ok.Context) -> str:
+def send(draft: str, tally: list[str], input: Case, ctx: ok.Context) -> str:
     _began(ctx)
     if ctx.attempt == 1 and input.number % 2:
         raise ConnectionError("the line is busy")
     _receive(ctx)
-    return f"sent {draft[:30]} {post} {ctx.shared.notes}"
+    return f"sent {draft[:30]} {tally} {ctx.shared.notes}"
 
 
 @wf.step
-async def keep(draft: str, post: list[str], ctx: ok.Context) -> str:
+async def keep(draft: str, tally: list[str], ctx: ok.Context) -> str:
     _began(ctx)
-    return f"kept {draft[:30]} {post} {ctx.shared.notes}"
+    return f"kept {draft[:30]} {tally} {ctx.shared.notes}"
 
 
 # Where it is killed
@@ -265,7 +274,8 @@ class Acts:
     def resume(self) -> None:
         """Go on with what nobody executes."""
         resumed = self.store.resume_all()
-        say("resumed", [run.id for run in resumed], resumed.left)
+        going = [run.id for run in resumed if run.status in ("running", "waiting")]
+        say("resumed", going, resumed.left)
         for run in resumed:
             self._do(self._attend, run.log[0].body["input"]["number"], run)
 

@@ -22,6 +22,8 @@ from orchkit.store.election import read_notice
 CREW = 3
 CASES = 4  # that each process begins
 LINES = 60  # which so many cases say at least
+COMMITS = 8  # which they take at least
+MOMENTS = ("before a commit", "commit", "after a commit", "after a commit")  # most of the trouble: said to nobody
 
 
 class Crew:
@@ -37,6 +39,7 @@ class Crew:
         self._stack = stack
         self._heard: queue.Queue[tuple[float, int, Any]] = queue.Queue()
         self._cases: dict[int, range] = {}
+        self._executes: dict[str, int] = {}
         self._owner_died = 0.0
 
     def join(self, first: int) -> None:
@@ -64,22 +67,34 @@ class Crew:
                 self.gaps.append(at - self._owner_died)
                 self._owner_died = 0.0
             self.witness.hear(said)
+            for run in {"started": said[2:], "resumed": (said[1:] or [()])[0]}.get(said[0], ()):
+                other = self._executes.setdefault(run, pid)
+                assert other == pid or other not in self.members, f"{run} is executed by two that live"
+                self._executes[run] = pid
         return pid, said
 
     def kill(self, dice: random.Random) -> None:
         """Kill the owner, or now and then any; and let each of the others take its runs over, if it can."""
+        how = dice.random()
+        for _ in range(dice.randrange(1, LINES) if how < 0.4 else 1):
+            self.hear()
         notice = read_notice(self.path)
         pid = notice.pid if notice is not None else 0
-        if pid not in self.members or dice.random() < 0.25:
+        if pid not in self.members or how < 0.15:
             pid = dice.choice(sorted(self.members))
+            how = 0.0
         victim = self.members.pop(pid)
-        self.lost.update(self._cases[pid])
-        victim.kill()
+        if how < 0.4:
+            victim.kill()
+        else:
+            victim.tell(("strike", dice.choice(MOMENTS), dice.randrange(1, COMMITS)))
+        while (heard := self.hear()) != (pid, None):
+            if heard == (pid, ["strike"]):
+                victim.kill()
         if notice is not None and pid == notice.pid:
             self.owners += 1
             self._owner_died = time.monotonic()
-        while self.hear() != (pid, None):
-            pass
+        self.lost.update(self._cases[pid])
         assert victim.end() == -signal.SIGKILL, victim.errors()
         for other in self.members.values():
             other.tell(("resume",))
@@ -107,8 +122,6 @@ def kill_among_several(folder: Path, level: str, seed: int, kills: int) -> Crew:
             while len(crew.members) < CREW:
                 crew.join(first)
                 first += CASES
-            for _ in range(dice.randrange(1, LINES)):
-                crew.hear()
             crew.kill(dice)
         crew.finish()
     with Child() as child:

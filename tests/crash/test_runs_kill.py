@@ -23,7 +23,9 @@ MOMENTS = {
     "commit": (1, 40),
     "after a commit": (1, 40),
     "after a push": (1, 150),
+    "began": (1, 60),
     "received": (1, 8),
+    "saw an effect": (1, 5),
     "opening": (1, 2),
     "closing": (1, 2),
 }
