@@ -1,4 +1,4 @@
-"""Kill a process that executes runs of every kind, anywhere, again and again: they all reach the end of the unkilled."""
+"""Kill a process that executes runs of every kind, anywhere, again and again: they reach the end of the unkilled."""
 
 from __future__ import annotations
 
