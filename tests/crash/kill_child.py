@@ -22,6 +22,7 @@ from typing import Any
 from pydantic import BaseModel
 
 import orchkit as ok
+from orchkit.errors import OrchkitError
 from orchkit.store.file import DuckFile
 from orchkit.store.schema import APPENDED
 from orchkit.store.writer import Writer
@@ -254,6 +255,7 @@ class Acts:
 
     def __init__(self) -> None:
         self._working: list[threading.Thread] = []
+        self._closing = False
 
     def strike(self, kind: str, nth: int) -> None:
         """Be killed there."""
@@ -293,6 +295,7 @@ class Acts:
 
     def close(self) -> None:
         """Close the store."""
+        self._closing = True
         _STRIKES.come("closing")
         self.store.close()
         say("closed")
@@ -303,7 +306,14 @@ class Acts:
             self._do(self._busy, first + k * runs, runs)
 
     def _do(self, what: Callable[..., None], *arguments: Any) -> None:
-        thread = threading.Thread(target=what, args=arguments, daemon=True)
+        def work() -> None:
+            try:
+                what(*arguments)
+            except OrchkitError:
+                if not self._closing:  # which suspends what is at work
+                    raise
+
+        thread = threading.Thread(target=work, daemon=True)
         self._working.append(thread)
         thread.start()
 
