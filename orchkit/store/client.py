@@ -18,7 +18,7 @@ from orchkit.store.care import Compacted, Keep
 from orchkit.store.damage import Damage
 from orchkit.store.election import Notice
 from orchkit.store.exports import Exported
-from orchkit.store.holder import Holder
+from orchkit.store.holder import Holder, this_process
 from orchkit.store.rows import Item, Row, row_by_row
 from orchkit.store.schema import SCHEMA_VERSION
 from orchkit.store.wire import OwnerGone, error_of, receive, send
@@ -37,7 +37,7 @@ class _Link:
         try:
             self._socket.settimeout(_GREETING)
             self._socket.connect(notice.address)
-            send(self._socket, [notice.token, SCHEMA_VERSION])
+            send(self._socket, [notice.token, SCHEMA_VERSION, this_process().name])
             schema = receive(self._socket)
             self._socket.settimeout(None)
         except OSError as error:

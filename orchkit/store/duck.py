@@ -24,7 +24,7 @@ from orchkit.store.exports import Exported, export
 from orchkit.store.file import DuckFile
 from orchkit.store.holder import RENEW_SECONDS, Holder, lives, this_process
 from orchkit.store.journal import DuckJournal, LateJournal
-from orchkit.store.rows import Entry, Row, head_row
+from orchkit.store.rows import Entry, Row, head_row, run_of
 from orchkit.store.server import Server
 from orchkit.store.sizes import StoreSize, size_of
 from orchkit.store.wire import OwnerGone
@@ -91,6 +91,7 @@ class DuckStore:
         self._lock = threading.Lock()
         self._taking = threading.Lock()
         self._mine: set[str] = set()
+        self._given: dict[str, str] = {}
         self._ids: set[str] | None = None
         self._renew_at = 0
         self.read_only = read_only
@@ -185,6 +186,7 @@ class DuckStore:
                     pid=current.pid,
                     host=current.host,
                 )
+            self._given[run_id] = holder.name
             self._writer.push([holder.entry(), ("lease", (run_id, holder.name))])
             return head, self.events(run_id)
 
@@ -216,14 +218,30 @@ class DuckStore:
         self._renew_at = now + _RENEW
         return [this_process().entry()]
 
-    def append_durably(self, entries: Sequence[Entry], *, again: bool) -> None:
-        """Append what another process sends; with `again`, what is there already is left out."""
+    def append_durably(self, entries: Sequence[Entry], *, sender: str, again: bool) -> None:
+        """Append what another process sends; with `again`, what is there already is left out.
+
+        Raises
+        ------
+        RunHeld
+            If a run of these was given to somebody else: what a dead process has sent may arrive after its death.
+        """
         self._elected.refuse_to_write()
         if again:
             entries = self._read(lambda place: place.unseen(entries) if isinstance(place, DuckFile) else entries)
         if entries:
-            self._writer.push(entries)
+            with self._taking:
+                self._refuse_given(entries, sender)
+                self._writer.push(entries)
             self._writer.flush()
+
+    def _refuse_given(self, entries: Sequence[Entry], sender: str) -> None:
+        for run_id in {run for entry in entries if (run := run_of(entry)) is not None}:
+            if self._given.get(run_id, sender) != sender:
+                raise RunHeld(
+                    f"run {run_id!r} was given to {self._given[run_id]}; process {sender} executes it no more",
+                    run_id=run_id,
+                )
 
     # Reading, after all that was appended is committed
 

@@ -43,6 +43,7 @@ _REF = EVENT_COLUMNS.index("ref")
 _RUN, _N = (EVENT_COLUMNS.index(name) - 1 for name in ("run", "n"))  # a row lacks its seq
 _LAST_N = "select run, max(n) from event"
 _ADMITTED = "select run from admission"
+_AGAIN = 0.02  # seconds
 # These functions run what they are given on a connection of their own, outside the reading transaction.
 _OWN_CONNECTION = re.compile("json_execute_serialized_sql|external_resource", re.IGNORECASE)
 
@@ -78,8 +79,9 @@ class DuckFile:
     def __init__(self, path: Path, *, read_only: bool = False, confirmed: bool = False) -> None:
         self.path = path
         self.closed = False
-        self._lock = threading.Condition(threading.Lock())
-        self._readers = 0
+        self._lock = threading.Condition()
+        self._reading: list[duckdb.DuckDBPyConnection] = []
+        self._gone = False
         self._seq = 0
         self._refs: set[str] | None = None
         self._checkpoints = Checkpoints(path)
@@ -209,7 +211,7 @@ class DuckFile:
             If one of them has not ended by then; nothing was done.
         """
         with self._lock:
-            if not self._lock.wait_for(lambda: not self._readers, patience):
+            if not self._lock.wait_for(lambda: not self._reading, patience):
                 raise StoreBusy(f"{self.path.name} is being read; try again when that query has ended", pid=os.getpid())
             self._shut()
             try:
@@ -223,7 +225,7 @@ class DuckFile:
         except StoreError as error:
             # None of ours, so that the writer ends with it and everybody is told.
             raise RuntimeError(f"{self.path} could not be opened again: {error}") from error
-        self.closed = False
+        self.closed = self._gone = False
         self.mark_anew()
 
     def idle(self) -> float | None:
@@ -315,6 +317,7 @@ class DuckFile:
             try:
                 return read(cursor.execute(sql, parameters or []))
             except duckdb.Error as error:
+                self._refuse_closed(error)
                 raise unreadable(self.path, error) from error
 
     def query(self, sql: str, parameters: Sequence[Any] | None = None, *, arrow: bool = False) -> Any:
@@ -338,6 +341,7 @@ class DuckFile:
                     return as_arrow(cursor.sql(sql, params=parameters or None))
                 return cursor.execute(statements[0], parameters or []).df()
             except (duckdb.Error, TypeError) as error:
+                self._refuse_closed(error)
                 if is_damage(error):
                     raise unreadable(self.path, error) from error
                 raise StoreError(f"{_said(error)}: {str(sql)[:200]!r}") from error
@@ -346,40 +350,59 @@ class DuckFile:
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a cursor for one query."""
         with self._lock:
-            if self.closed:
-                raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
+            self._refuse_closed()
             try:
                 cursor = self._connection.cursor()
             except duckdb.Error as error:
                 raise unreadable(self.path, error) from error
-            self._readers += 1
+            self._reading.append(cursor)
         try:
             with cursor:
                 yield cursor
         finally:
             with self._lock:
-                self._readers -= 1
+                self._reading.remove(cursor)
                 self._lock.notify_all()
 
+    def _refuse_closed(self, cause: BaseException | None = None) -> None:
+        if self.closed:
+            raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)") from cause
+
     def let_go(self) -> None:
-        """Close the file; safe to call twice."""
+        """Close the file, and end what is being read; safe to call twice."""
         with self._lock:
-            if not self.closed:
-                self._shut()
+            if self.closed:
+                self._lock.wait_for(lambda: self._gone)
+                return
+            self.closed = True
+            self._end_reading()
+            self._shut()
+
+    def _end_reading(self) -> None:
+        # DuckDB refuses to close while a cursor is at work. One that has not begun yet does not notice that it is
+        # interrupted, so it is told again.
+        while self._reading:
+            for cursor in self._reading:
+                cursor.interrupt()
+            self._lock.wait(_AGAIN)
 
     def _shut(self) -> None:
         self.closed = True
-        self._discard()
-        if self._marks is not None:
-            self._marks.close()
-        with suppress(duckdb.Error):  # what could not be merged stays in the log
-            self._connection.close()
-        release(self._inode)
+        try:
+            self._discard()
+            if self._marks is not None:
+                self._marks.close()
+            with suppress(duckdb.Error):  # what could not be merged stays in the log
+                self._connection.close()
+        finally:
+            release(self._inode)
+            self._gone = True
+            self._lock.notify_all()
 
     def disown(self) -> None:
         """Forget the file, in a forked child: it stays the parent's."""
-        self._lock = threading.Condition(threading.Lock())
-        self.closed = True
+        self._lock = threading.Condition()
+        self.closed = self._gone = True
         if self._marks is not None:
             self._marks.close()
         # Kept alive for as long as the child lives: its destructor would checkpoint the parent's file and delete the

@@ -45,14 +45,14 @@ class DuckJournal:
     def append(self, event: Event) -> None:
         """Queue an event for the writer."""
         self._push(self._rows(event))
+        if event.kind in _STOPS:
+            self._forget()  # the log says it by itself; whoever takes the run now comes after it
 
     def _rows(self, event: Event) -> tuple[Entry, ...]:
         rows = self._layout.rows(self._n + 1, event)
         self._n += 1
         if self._first:
             rows, self._first = (*self._first, *rows), ()
-        if event.kind in _STOPS:
-            self._forget()  # the log says it by itself
         return rows
 
     def _push(self, rows: Sequence[Item]) -> None:
@@ -70,11 +70,12 @@ class DuckJournal:
         """Say that this process executes the run no more; safe to call twice."""
         if not self._held:
             return
-        self._forget()
         try:
             self._give_up()
         except StoreError:
             pass  # the store takes nothing more; the lease ends with this process, or when it is taken here again
+        finally:
+            self._forget()
 
     def _give_up(self) -> None:
         if not self._first:

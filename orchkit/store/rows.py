@@ -12,6 +12,7 @@ import msgspec
 from orchkit.errors import CodecError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
+from orchkit.store.schema import EVENT_COLUMNS
 
 __all__ = [
     "INLINE",
@@ -26,6 +27,7 @@ __all__ = [
     "head_row",
     "micros",
     "row_by_row",
+    "run_of",
     "stamp",
 ]
 
@@ -65,9 +67,17 @@ def row_by_row(items: Sequence[Item]) -> list[Entry]:
     return entries
 
 
+def run_of(entry: Entry) -> str | None:
+    """Give the run that a row goes on with or gives back; None for rows of other kinds."""
+    table, row = entry
+    run: str | None = row[_RUN] if table == "event" else row[0] if table == "lease" else None
+    return run
+
+
 INLINE: Final = 4096
 """Bytes of JSON that stand in the event's own row; a longer body is kept once, under the digest of what it holds."""
 
+_RUN: Final = EVENT_COLUMNS.index("run") - 1  # a row lacks its seq
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICRO: Final = timedelta(microseconds=1)
 _JSON: Final = msgspec.json.Encoder()

@@ -89,9 +89,9 @@ class Server:
 
     def _serve(self, link: socket.socket) -> None:
         try:
-            if self._greet(link):
-                while True:
-                    self._answer(link, receive(link))
+            who = self._greet(link)
+            while who is not None:
+                self._answer(link, who, receive(link))
         except OwnerGone:
             pass
         finally:
@@ -99,18 +99,18 @@ class Server:
                 self._links.discard(link)
             link.close()
 
-    def _greet(self, link: socket.socket) -> bool:
+    def _greet(self, link: socket.socket) -> str | None:
         hello = receive(link, stranger=True)
-        token, schema = hello if isinstance(hello, list) and len(hello) == 2 else ("", 0)
+        token, schema, who = hello if isinstance(hello, list) and len(hello) == 3 else ("", 0, "")
         if not isinstance(token, str) or not hmac.compare_digest(token.encode(), self._token.encode()):
-            return False
+            return None
         send(link, SCHEMA_VERSION)
-        return bool(schema == SCHEMA_VERSION)
+        return str(who) if schema == SCHEMA_VERSION else None
 
-    def _answer(self, link: socket.socket, asked: Any) -> None:
+    def _answer(self, link: socket.socket, who: str, asked: Any) -> None:
         try:
             op, *arguments = asked
-            answer = _OPS[op](self._store, *arguments)
+            answer = _OPS[op](self._store, who, *arguments)
         except StoreWriteError as error:
             # The owner can write no more, or closes: another one may.
             raise OwnerGone from error
@@ -122,31 +122,31 @@ class Server:
             send(link, [True, answer])
 
 
-def _push(store: DuckStore, sent: Any, again: bool) -> None:
-    store.append_durably(entries_of(sent), again=again)
+def _push(store: DuckStore, who: str, sent: Any, again: bool) -> None:
+    store.append_durably(entries_of(sent), sender=who, again=again)
 
 
-def _take(store: DuckStore, run_id: str, holder: Any) -> Any:
+def _take(store: DuckStore, _: str, run_id: str, holder: Any) -> Any:
     return store.take_for(run_id, msgspec.convert(holder, Holder))
 
 
-def _query(store: DuckStore, sql: str, parameters: Any) -> bytes:
+def _query(store: DuckStore, _: str, sql: str, parameters: Any) -> bytes:
     return store.arrow(str(sql), parameters)
 
 
-def _prune(store: DuckStore, keep: Any, dry_run: Any) -> Any:
+def _prune(store: DuckStore, _: str, keep: Any, dry_run: Any) -> Any:
     return store.prune(msgspec.convert(keep, Keep), dry_run=_flag(dry_run))
 
 
-def _compact(store: DuckStore) -> Any:
+def _compact(store: DuckStore, _: str) -> Any:
     return astuple(store.compact())
 
 
-def _snapshot(store: DuckStore, target: Any) -> None:
+def _snapshot(store: DuckStore, _: str, target: Any) -> None:
     store.snapshot(_absolute(target))
 
 
-def _export(store: DuckStore, folder: Any, overwrite: Any) -> Any:
+def _export(store: DuckStore, _: str, folder: Any, overwrite: Any) -> Any:
     return [astuple(one) for one in store.export(_absolute(folder), overwrite=_flag(overwrite))]
 
 
@@ -171,11 +171,11 @@ _OPS: Final[dict[str, Callable[..., Any]]] = {
     "compact": _compact,
     "snapshot": _snapshot,
     "export": _export,
-    "head": lambda store, run_id: store.head(str(run_id)),
-    "heads": lambda store: store.heads(),
-    "events": lambda store, run_id: store.events(str(run_id)),
-    "damage": lambda store: store.damage,
-    "confirm": lambda store: store.confirm(),
+    "head": lambda store, _, run_id: store.head(str(run_id)),
+    "heads": lambda store, _: store.heads(),
+    "events": lambda store, _, run_id: store.events(str(run_id)),
+    "damage": lambda store, _: store.damage,
+    "confirm": lambda store, _: store.confirm(),
 }
 
 

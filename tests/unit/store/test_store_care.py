@@ -167,12 +167,12 @@ def test_an_id_that_went_may_come_again(store):
 
 def test_rows_of_holders_go_when_nobody_needs_them(store):
     ended(store, "r")
-    store.append_durably([("holder", ("dead", "elsewhere", "b", 1, "born", care.stamp(START)))], again=False)
-    store.append_durably([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START)))], again=False)
-    store.append_durably([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START + 1)))], again=False)
+    store.append_durably([("holder", ("dead", "elsewhere", "b", 1, "born", care.stamp(START)))], sender="elsewhere", again=False)
+    store.append_durably([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START)))], sender="elsewhere", again=False)
+    store.append_durably([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START + 1)))], sender="elsewhere", again=False)
     journal = store.admit(head("open"))
     journal.append(note(1))
-    store.append_durably([("lease", ("open", "needed"))], again=False)
+    store.append_durably([("lease", ("open", "needed"))], sender="elsewhere", again=False)
     gone(store, runs=0)
     assert store.fetch("select until from holder where holder = 'needed'") == [(care.stamp(START + 1),)]
     assert store.fetch("select count(*) from holder where holder = 'dead'") == [(0,)]

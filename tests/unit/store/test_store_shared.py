@@ -17,6 +17,8 @@ from orchkit.errors import RunHeld, StoreBusy, StoreError
 from orchkit.model.events import Event
 from orchkit.store.duck import DuckStore
 from orchkit.store.election import read_notice, take_seat
+from orchkit.store.journal import DuckJournal, LateJournal
+from orchkit.store.rows import head_row
 from orchkit.store.wire import OwnerGone, receive, send
 
 
@@ -173,6 +175,20 @@ def test_a_lease_outlives_the_owner_of_the_file(path):
         store.close()
 
 
+@pytest.mark.parametrize("how", ["suspended", "run_ended", "release"])
+@pytest.mark.parametrize("kind", [DuckJournal, LateJournal])
+def test_a_run_is_let_go_after_its_last_row_is_on_its_way(path, how, kind):
+    # Who takes it then comes after that row; before it, it would end what has just begun.
+    store, pushed = DuckStore(path), []
+    first = [("admission", head_row(head(), None))]
+    journal = kind(store._writer, head(), 0, first=first, released=lambda: pushed.append(store._writer._pushed))
+    journal.append(note(1))
+    journal.release() if how == "release" else journal.append(Event(2, how, status="completed"))
+    journal.release()
+    assert pushed == [store._writer._pushed]
+    store.close()
+
+
 def test_what_was_suspended_or_has_ended_is_free(path):
     store = DuckStore(path)
     for kind in ("suspended", "run_ended"):
@@ -180,6 +196,38 @@ def test_what_was_suspended_or_has_ended_is_free(path):
         journal.append(note(1))
         journal.append(Event(2, kind, status="completed"))
     assert store.holders() == {}
+    store.close()
+
+
+@pytest.mark.parametrize("last", ["append", "release"])
+def test_what_a_dead_process_has_sent_does_not_come_after_its_run_was_taken(path, monkeypatch, last):
+    # Its last words lie in the socket, or with a thread of the owner's that is not at work just now.
+    arrived, gate, over = threading.Event(), threading.Event(), threading.Event()
+    append_durably = DuckStore.append_durably
+
+    def late(*arguments, **options):
+        arrived.set()
+        gate.wait(20)
+        try:
+            append_durably(*arguments, **options)
+        finally:
+            over.set()
+
+    store = DuckStore(path)
+    with Second(path) as second:
+        second.ask("admit", "theirs")
+        second.ask("append", "theirs", 1)
+        monkeypatch.setattr(DuckStore, "append_durably", late)
+        second.tell(last, "theirs", *([2] if last == "append" else []))
+        assert arrived.wait(20)
+        second.kill()
+        _, log, journal = store.take("theirs")
+        gate.set()
+        assert over.wait(20)
+        journal.append(note(len(log) + 1))
+        wait_durable(journal)
+        assert [event.t for event in store.events("theirs")] == list(range(1, len(log) + 2))
+        assert {run: holder.pid for run, holder in store.holders().items()} == {"theirs": os.getpid()}
     store.close()
 
 
@@ -216,7 +264,9 @@ def linked(path):
     return link
 
 
-@pytest.mark.parametrize("hello", [["wrong", 2], ["", 2], None, "token", [1, 2, 3], ["x" * 5000, 2], {"token": 1}])
+@pytest.mark.parametrize(
+    "hello", [["wrong", 2, "me"], ["", 2, "me"], None, "token", [1, 2, 3], ["x" * 5000, 2, "me"], {"token": 1}]
+)
 def test_a_stranger_is_not_served(path, hello):
     store = DuckStore(path)
     with linked(path) as link:
@@ -269,7 +319,7 @@ def test_what_makes_no_sense_is_refused_and_harms_nobody(path, asked):
     journal = store.admit(head())
     journal.append(note(1))
     with linked(path) as link:
-        send(link, [read_notice(path).token, 2])
+        send(link, [read_notice(path).token, 2, "me"])
         receive(link)
         send(link, asked)
         ok_, said = receive(link)

@@ -1,13 +1,16 @@
 """`store.sql` reads; whatever else it is given, it refuses and changes nothing."""
 
 import os
+import threading
 
 import duckdb
 import pytest
 from conformance import head, note
+from second import Second
 
 import orchkit as ok
 from orchkit.errors import StoreError
+from orchkit.store.duck import DuckStore
 from orchkit.store.schema import EVENT_COLUMNS
 
 # Shared: nothing here may change it, which is what the tests say.
@@ -186,3 +189,43 @@ def test_reading_does_not_stop_the_writer(tmp_path):
             journal.append(note(1))
             assert store._kept.events("r1") == [note(1)]
             assert unfinished.fetchall() == []
+
+
+ENDLESS = "select sum(a.i * b.i) from range(2000000) a(i), range(2000000) b(i)"
+
+
+@pytest.mark.parametrize(
+    "read", [DuckStore.query, DuckStore.fetch, DuckStore.frame, lambda store, sql: store.arrow(sql, [])]
+)
+def test_closing_ends_what_is_being_read_and_lets_the_file_go(tmp_path, read):
+    store, told = DuckStore(tmp_path / "lab.duckdb"), []
+
+    def look():
+        try:
+            read(store, ENDLESS)
+        except BaseException as error:
+            told.append(error)
+
+    reader = threading.Thread(target=look, daemon=True)
+    reader.start()
+    while not store._elected.place._reading:
+        threading.Event().wait(0.001)
+    store.close()
+    reader.join(20)
+    assert [(type(error), str(error)) for error in told] == [
+        (StoreError, "lab.duckdb is closed; open it again with ok.open(path)")
+    ]
+    DuckStore(tmp_path / "lab.duckdb").close()
+    assert {one.name for one in tmp_path.iterdir()} == {"lab.duckdb", "lab.duckdb.marks"}
+
+
+def test_an_owner_closes_while_it_serves_a_query_and_the_client_asks_again(tmp_path):
+    query = ENDLESS.replace("2000000", "20000")
+    store = DuckStore(tmp_path / "lab.duckdb")
+    with Second(tmp_path / "lab.duckdb") as second:
+        second.tell("sql", query)
+        while not store._elected.place._reading:
+            threading.Event().wait(0.001)
+        store.close()
+        assert second._answer() == [[sum(range(20000)) ** 2]]
+        assert second.ask("role") == "DuckFile"
