@@ -26,8 +26,9 @@ def refreshed(path: Path) -> str:
             cell.outputs, cell.execution_count = [], None
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
-            notebook, timeout=120, kernel_name="python3", record_timing=False, resources={"metadata": {"path": folder}}
-        )
+            notebook, timeout=120, kernel_name="python3", record_timing=False, resources={"metadata": {"path": folder}},
+            coalesce_streams=True,  # else a cell that takes longer than the kernel's flush saves one text as two
+        )  # fmt: skip
         client.execute()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
