@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -167,12 +168,13 @@ def test_an_id_that_went_may_come_again(store):
 
 def test_rows_of_holders_go_when_nobody_needs_them(store):
     ended(store, "r")
-    store.append_durably([("holder", ("dead", "elsewhere", "b", 1, "born", care.stamp(START)))], sender="elsewhere", again=False)
-    store.append_durably([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START)))], sender="elsewhere", again=False)
-    store.append_durably([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START + 1)))], sender="elsewhere", again=False)
+    append = partial(store.append_durably, sender="elsewhere", again=False)
+    append([("holder", ("dead", "elsewhere", "b", 1, "born", care.stamp(START)))])
+    append([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START)))])
+    append([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START + 1)))])
     journal = store.admit(head("open"))
     journal.append(note(1))
-    store.append_durably([("lease", ("open", "needed"))], sender="elsewhere", again=False)
+    append([("lease", ("open", "needed"))])
     gone(store, runs=0)
     assert store.fetch("select until from holder where holder = 'needed'") == [(care.stamp(START + 1),)]
     assert store.fetch("select count(*) from holder where holder = 'dead'") == [(0,)]
