@@ -114,12 +114,16 @@ def _go_on(store: Store, workflow: Workflow, ids: list[str], on_change: str, *, 
     going: list[tuple[str, Run | None, str]] = []
     for run_id in ids:
         try:
-            going.append((run_id, store.resume(run_id, workflow, on_change=on_change), ""))
+            going.append((run_id, store.resume(run_id, workflow, on_change=on_change, tell=_tell), ""))
         except (RunHeld, ReplayError) as error:
             if one:
                 raise
             going.append((run_id, None, str(error)))
     return [_settle(run_id, run, error) for run_id, run, error in going]
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)  # what is on stdout may be one JSON document
 
 
 def _settle(run_id: str, run: Run | None, refusal: str) -> dict[str, Any]:

@@ -110,6 +110,7 @@ class Execution:
         self.recorded = len(self.events)
         self.forgot = False
         self._room = room
+        self._rebuilt = not self.events  # until then they are all needed, in their order
         self.state: RunState = fold(program.graph, self.events, changed=changed)
         self.instances: dict[tuple[int, int], Instance] = {}
         self.pending: dict[tuple[int, int], Event] = {}
@@ -154,9 +155,9 @@ class Execution:
             self.on_event(event)
         if self.recorded == self._crash_after:
             raise _Crash
-        if len(self.events) > self._room:
+        if len(self.events) > self._room and self._rebuilt:
             self.forgot = True
-            del self.events[: self._room // 2]
+            del self.events[: -(self._room // 2)]
 
     def emit(self, inst: Instance, event: Event) -> Event:
         """Record an instance's event; while its log is fed back, check that the log says the same.
@@ -553,6 +554,7 @@ class Execution:
             If the workflow wants something else than the log holds.
         """
         redrive(self)
+        self._rebuilt = True
         waiting, self.deferred = self.deferred, []
         if self._stopping():
             self.stop("failed" if self.state.failing is not None else "cancelled")

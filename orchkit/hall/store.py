@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ class Store:
     def __init__(self, kept: DuckStore) -> None:
         self.path = kept.path
         self._kept = kept
+        self._opened = 0
 
     @property
     def damage(self) -> Damage | None:
@@ -92,7 +94,8 @@ class Store:
     def runs(self) -> pd.DataFrame:
         """List all runs, a row each.
 
-        Columns: run, workflow, mode, seed, started (UTC), durability, status, t (s), events, cost (USD), tokens.
+        Columns: run, workflow, mode, seed, started (UTC), durability, parent (of a fork), status, t (s), events, cost
+        (USD), tokens.
         A status is one of those of `Run`: "running" and "waiting" also of what other processes execute, "orphaned"
         when nobody does.
 
@@ -168,14 +171,17 @@ class Store:
 
         - ``event``: a row an event: seq, t, wall, run, kind, node, item (index in a map), generation, leg, attempt
           (from 1), status, dur (of what ended, or of the wait that begins), cost, tokens, error, "by", body (JSON
-          text), "key" (an effect's idempotency key without the run's id).
+          text; null if it is longer than 4096 bytes or holds bytes), "key" (an effect's idempotency key without the
+          run's id), n (place in the run's log), ref (of a body that stands in ``payload``: ref, codec, text, data).
         - ``attempt``: run, node, item, generation, leg, attempt, t, status (completed, error, timeout, cancelled,
           open), dur, cost, tokens, error, injected (how many faults struck it).
-        - ``node_run``: run, node, item, generation, status (completed, degraded, failed, skipped), t, error.
+        - ``node_run``: run, node, item, generation, status (completed, degraded, failed, skipped, open), begun, t,
+          error.
+        - ``timeline``: run, node, item, generation, leg, attempt, what (attempt, wait, approval), t, dur, status.
         - ``effect``: the ledger: run, node, item, idempotency_key, status, attempts, completed.
         - ``approval``: run, node, item, generation, asked, timeout, status (asked, answered, expired), settled, "by",
           shown, answer (JSON text).
-        - ``run``: run, workflow, mode, seed, started, durability, status, t, events, cost, tokens.
+        - ``run``: run, workflow, mode, seed, started, durability, parent, status, t, events, cost, tokens.
 
         Examples
         --------
@@ -201,14 +207,20 @@ class Store:
         RunUnknown
             If there is no such run.
         """
-        going = live.live_run(run_id)
+        going = live.live_run(self._kept, run_id)
         if going is not None:
             return Run(going)
         head, events = self._kept.head(run_id), self._kept.events(run_id)
         return Run(PastRun(head, events, holder=self._kept.holders().get(run_id), store=self._kept))
 
     def resume(
-        self, run_id: str, workflow: Workflow | None = None, *, deps: object = None, on_change: Any = "rerun"
+        self,
+        run_id: str,
+        workflow: Workflow | None = None,
+        *,
+        deps: object = None,
+        on_change: Any = "rerun",
+        tell: Callable[[str], object] = print,
     ) -> Run:
         """Go on with a run from its log; one that was completed is given as it is.
 
@@ -229,6 +241,8 @@ class Store:
             What to do when a step is not as it was recorded: run it again, and what follows where its value is
             another one then, which is printed first; keep what is recorded and go on with the new code; or refuse.
             A node that a dict does not name is rerun.
+        tell : callable
+            Gets the line that says what runs again because of a change, before it does.
 
         Returns
         -------
@@ -262,7 +276,7 @@ class Store:
         if not isinstance(workflow, Workflow):
             raise DefinitionError(f"resume({run_id!r}, {workflow!r}): give the ok.Workflow that recorded it")
         program = Program(workflow.checked())
-        resumed = live.resume(program, run_id, store=self._kept, deps=deps, on_change=on_change)
+        resumed = live.resume(program, run_id, store=self._kept, deps=deps, on_change=on_change, tell=tell)
         if resumed is not None:
             return Run(resumed)
         return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id), program, store=self._kept))
@@ -516,7 +530,12 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        # It is shared: a cell that only looks must not stop the runs of the cell before, which has opened it too.
+        with _LOCK:
+            self._opened -= 1
+            last = self._opened <= 0
+        if last:
+            self.close()
 
     def __repr__(self) -> str:
         return f"Store({self.path.name!r})"
@@ -525,11 +544,14 @@ class Store:
 def open_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Store:
     """Open a store's file; made if it is not there. A path is opened once per process and shared.
 
+    A ``with`` block closes it at its end, unless this process has opened it elsewhere too; `Store.close` always does.
+
     Parameters
     ----------
     path : path-like
     read_only : bool
-        Write nothing, not even a file beside it. If the path is open to write in this process, that store is given.
+        Write nothing into it; an empty ``<path>.owner`` may lie beside it while it is read. If the path is open to
+        write in this process, that store is given.
 
     Returns
     -------
@@ -575,6 +597,7 @@ def open_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Stor
                 f"{key.name} is open in this process for reading only; close that store, and open it again to write",
                 pid=os.getpid(),
             )
+        store._opened += 1
     for notice in notices:
         warnings.warn(notice, stacklevel=2)
     return store

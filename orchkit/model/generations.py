@@ -78,6 +78,8 @@ def _item_again(state: RunState, node: int, item: int, generation: int) -> None:
         items.discard(item)
     if item not in progress.again:
         insort(progress.again, item)
+    if state.shared is not None and state.standing[node] not in _DONE:
+        state.shared.drop(node, lambda one: one == item)  # of a node that was done, its readers still see it
     _unsettle(state, node, OPEN)
 
 

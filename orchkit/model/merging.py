@@ -152,7 +152,7 @@ class SharedModel:
             try:
                 delta[name] = self.codecs[name].dump(value, "")
             except (ValueError, TypeError) as error:
-                raise DefinitionError(f"{where}: {name}={value!r} does not fit the field: {error}") from error
+                raise DefinitionError(f"{where}: the value for {name!r} does not fit the field: {error}") from error
         return delta
 
     def fold(self, deltas: Iterable[Mapping[str, Any]], onto: Mapping[str, Any]) -> dict[str, Any]:

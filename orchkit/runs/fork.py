@@ -81,7 +81,7 @@ class Fork:
         if self._live is not None:
             return
         run_id = self.head.run_id
-        self._live = live.live_run(run_id)  # somebody may have resumed it by its id
+        self._live = live.live_run(self._kept, run_id)  # somebody may have resumed it by its id
         if self._live is None:
             deps = self.deps if deps is None else deps
             going = live.resume(self._program, run_id, store=self._kept, deps=deps, on_change="error")
@@ -91,7 +91,7 @@ class Fork:
     def _now(self) -> Handle:
         if self._live is not None:
             return self._live
-        going = live.live_run(self.head.run_id)
+        going = live.live_run(self._kept, self.head.run_id)
         if going is not None:
             return going
         return self._read()

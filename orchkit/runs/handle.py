@@ -193,20 +193,21 @@ class PastRun:
         return RunError(f"run {run_id!r} is {status}; {todo}", run_id=run_id, node=node)
 
 
-def only_people(events: Sequence[Event]) -> bool:
-    """Say whether a log without an end waits for answers and for nothing else."""
-    asked: set[tuple[str, int]] = set()
+def only_people(events: Sequence[Event]) -> list[Event]:
+    """Give the questions that a log without an end waits for, if it waits for nothing else."""
+    asked: dict[tuple[str, int], Event] = {}
     busy: set[tuple[str, int]] = set()
     for event in events:
-        instance = (event.node.partition(FALLBACK)[0], event.item)
+        instance = node, item = event.node.partition(FALLBACK)[0], event.item
         if event.kind in ("started", "waiting"):
             busy.add(instance)
         elif event.kind == "asked":
-            asked.add(instance)
+            asked[instance] = event
         elif event.kind in ("settled", "skipped", "invalidated"):
-            busy.discard(instance)
-            asked.discard(instance)
-    return bool(asked) and not busy
+            gone = {one for one in (*busy, *asked) if one[0] == node and item in (-1, one[1])}
+            busy -= gone
+            asked = {one: question for one, question in asked.items() if one not in gone}
+    return [] if busy else list(asked.values())
 
 
 def receipt(head: Head, events: Sequence[Event]) -> str:

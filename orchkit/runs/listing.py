@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from orchkit.model.protocols import RunStore
+from orchkit.runs.handle import only_people
 from orchkit.runs.live import live_run
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Listed", "runs_frame", "stuck_frame"]
 
 
-class Listed(Protocol):
+class Listed(RunStore, Protocol):
     """A store that can be listed."""
 
     def frame(self, sql: str, parameters: Sequence[Any] | None = None) -> Any:
@@ -23,10 +25,6 @@ class Listed(Protocol):
         """Give the living processes that execute runs, by run."""
 
 
-_ASKING = """
-    select run, string_agg(distinct node, ', ' order by node) as nodes, min(asked) as since
-    from approval where status = 'asked' and run in (select unnest(?))
-      and run not in (select run from attempt where status = 'open' and run in (select unnest(?))) group by run"""
 _FAILED = """
     select run, coalesce(arg_max(error, seq) filter (kind = 'settled'), arg_max(error, seq)) as why
     from event where kind in ('settled', 'skipped') and error is not null and run in (select unnest(?)) group by run"""
@@ -53,14 +51,13 @@ def runs_frame(store: Listed) -> pd.DataFrame:
 
 def _doing(store: Listed, begun: list[str]) -> dict[str, str]:
     holders = store.holders()
-    asking = set(store.frame(_ASKING, [begun, begun]).run)
     doing = {}
     for run in begun:
-        live = live_run(run)
+        live = live_run(store, run)
         if live is not None:
             doing[run] = live.status()
         elif run in holders:
-            doing[run] = "waiting" if run in asking else "running"
+            doing[run] = "waiting" if only_people(store.events(run)) else "running"
         else:
             doing[run] = "orphaned"
     return doing
@@ -99,8 +96,11 @@ def _whys(store: Listed, frame: pd.DataFrame) -> dict[str, str]:
         why[row.run] = ": ".join(part for part in (who and f"by {who}", said) if part)
     for row in store.frame(_FAILED, [of("failed")]).itertuples():
         why[row.run] = row.why
-    for row in store.frame(_ASKING, [of("waiting"), of("waiting")]).itertuples():
-        why[row.run] = f"asks {row.nodes}, since {row.since:g} s"
+    for run in of("waiting"):
+        questions = only_people(store.events(run))
+        nodes = ", ".join(sorted({question.node for question in questions}))
+        since = min((question.t for question in questions), default=0) / 1e6
+        why[run] = f"asks {nodes}, since {since:g} s"
     return why
 
 

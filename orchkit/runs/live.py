@@ -42,15 +42,15 @@ __all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start", "suspend_runs
 
 DURABILITY = ("strict", "group", "exit", "memory")
 
-_LIVE: dict[str, LiveRun] = {}
+_LIVE: dict[tuple[RunStore, str], LiveRun] = {}  # a copy of a store has the same ids
 _INSIDE: ContextVar[str] = ContextVar("orchkit_inside", default="")
 _NUMBERS = count(1)
 _ROOM = 20_000  # events of a run that are kept in memory, some 5 MB; a run of a million stays as small
 
 
-def live_run(run_id: str) -> LiveRun | None:
+def live_run(store: RunStore | None, run_id: str) -> LiveRun | None:
     """Give the run of that id if this process is executing it."""
-    run = _LIVE.get(run_id)
+    run = None if store is None else _LIVE.get((store, run_id))
     return None if run is None or run._engine.pid != os.getpid() else run
 
 
@@ -171,20 +171,30 @@ class LiveRun:
             self._finish(error)
 
     def _finish(self, error: BaseException | None) -> None:
-        _LIVE.pop(self.head.run_id, None)
+        self.forget()
         self.release()  # before anybody is told: who hears of a failure may resume it at once
         with self._lock:
             if self._outcome.done():
                 return
-            error = error or self._execution.error or self._failure()
-            if error is None:
-                try:
-                    self._outcome.set_result(typed_result(self._program, self._execution.state))
-                except Exception as misfit:
-                    self._outcome.set_exception(misfit)
+            try:
+                error = error or self._execution.error or self._failure()
+                value = typed_result(self._program, self._execution.state) if error is None else None
+            except Exception as broken:  # whoever waits must hear of it, whatever it is
+                self._outcome.set_exception(broken)
             else:
-                self._outcome.set_exception(error if isinstance(error, RunError) else _stopped(self.head.run_id, error))
+                self._tell_outcome(value, error)
         self._tell_settled()
+
+    def _tell_outcome(self, value: Any, error: BaseException | None) -> None:
+        if error is None:
+            self._outcome.set_result(value)
+        else:
+            self._outcome.set_exception(error if isinstance(error, RunError) else _stopped(self.head.run_id, error))
+
+    def forget(self) -> None:
+        """Be found by its id no more."""
+        if self.store is not None:
+            _LIVE.pop((self.store, self.head.run_id), None)
 
     def release(self) -> None:
         """Let the run go; whoever takes it next comes behind its last record."""
@@ -404,7 +414,7 @@ def start(program: Program, value: Any, *, store: RunStore, durability: str, dep
     value : object
         The input's JSON.
     store : RunStore
-    durability : {"strict", "group", "memory"}
+    durability : {"strict", "group", "exit", "memory"}
     deps : object
         Handed to steps; never recorded.
 
@@ -441,7 +451,13 @@ def _released_if_refused(journal: Journal) -> Iterator[None]:
 
 
 def resume(
-    program: Program, run_id: str, *, store: RunStore, deps: object, on_change: Any, tell: Callable[[str], None] = print
+    program: Program,
+    run_id: str,
+    *,
+    store: RunStore,
+    deps: object,
+    on_change: Any,
+    tell: Callable[[str], object] = print,
 ) -> LiveRun | None:
     """Go on with a run from its log; returns when that is durable, or None when the run is already done.
 
@@ -475,16 +491,17 @@ def resume(
         going = go_on_from(head, events, program.graph, on_change)
         if going.changed:
             rehearse(program, head, events, going)
+        if going.line:
+            tell(going.line)
         run = LiveRun(head, program, store, journal, deps, events, changed=going.lenient)
-    if going.line:
-        tell(going.line)
     _launch(run, partial(run.go_on, going.news))
     return run
 
 
 def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
     admitted: Future[None] = Future()
-    _LIVE[run.head.run_id] = run
+    assert run.store is not None
+    _LIVE[run.store, run.head.run_id] = run
     engine = engine_thread()
     if _let_all_go not in engine.at_close:
         engine.at_close.append(_let_all_go)
@@ -499,7 +516,7 @@ def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
         run.suspend(why="interrupted")
         raise
     except BaseException:
-        _LIVE.pop(run.head.run_id, None)
+        run.forget()
         run.release()
         raise
 

@@ -160,10 +160,10 @@ def compact(file: DuckFile, *, held: Mapping[str, Holder]) -> Compacted:
     _refuse_busy(file.path, held)
     path = Path(os.path.realpath(file.path))
     copy = path.with_name(path.name + ".compacting")
-    _remove(copy)  # of a process that was killed
-    _refuse_full(file, path)
     before = bytes_of(path) + bytes_of(wal_of(path))
     try:
+        _remove(copy)  # of a process that was killed
+        _refuse_full(file, path)
         with file.cursor() as cursor:
             copy_database(cursor, copy, compare=True)
         shutil.copymode(path, copy)
@@ -172,7 +172,8 @@ def compact(file: DuckFile, *, held: Mapping[str, Holder]) -> Compacted:
     except OSError as error:
         raise StoreError(f"{path.name} was not compacted: {error.strerror}; it is as it was") from error
     finally:
-        _remove(copy)
+        with suppress(OSError):
+            _remove(copy)
     return Compacted(before, bytes_of(path) + bytes_of(wal_of(path)))
 
 

@@ -383,7 +383,8 @@ class DuckFile:
         # interrupted, so it is told again.
         while self._reading:
             for cursor in self._reading:
-                cursor.interrupt()
+                with suppress(duckdb.Error):  # it has just ended
+                    cursor.interrupt()
             self._lock.wait(_AGAIN)
 
     def _shut(self) -> None:

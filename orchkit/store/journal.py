@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from orchkit.errors import StoreError
+from orchkit.errors import CodecError, StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.rows import Entry, Item, Layout
@@ -104,9 +104,9 @@ class LateJournal(DuckJournal):
             self._forget()
 
     def _push_kept(self, *more: Item) -> None:
-        kept, self._kept = self._kept, []
-        items = self._layout.bulk(self._n + 1, kept)
-        self._n += len(kept)
+        items = self._layout.bulk(self._n + 1, self._kept)
+        self._n += len(self._kept)
+        self._kept = []
         first, self._first = self._first, ()
         self._push((*first, *items, *more))
 
@@ -122,5 +122,11 @@ class LateJournal(DuckJournal):
             super().when_durable(wake)
 
     def _give_up(self) -> None:
+        for place, event in enumerate(self._kept):
+            try:
+                self._layout.rows(1, event)
+            except CodecError:
+                del self._kept[place:]  # what led to it is kept
+                break
         if self._kept:
             self._push_kept(("lease", (self._run_id, None)))
