@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     )
     from orchkit.experiments import Experiment, Results
     from orchkit.faults.plan import Faults
+    from orchkit.hall.opened import open_store as open
     from orchkit.hall.run import Run
     from orchkit.hall.store import Store
-    from orchkit.hall.store import open_store as open
     from orchkit.hall.workflow import Workflow
     from orchkit.model.merging import add, append
     from orchkit.model.policies import Fallback, Retry, Timeout, backoff, only, transient
@@ -69,7 +69,7 @@ _ROOMS = {
     "Retry": "model.policies", "Timeout": "model.policies", "Fallback": "model.policies",
     "backoff": "model.policies", "transient": "model.policies", "only": "model.policies",
     # running
-    "Run": "hall.run", "Store": "hall.store", "open": "hall.store:open_store",
+    "Run": "hall.run", "Store": "hall.store", "open": "hall.opened:open_store",
     # simulating
     "World": "sim.world", "fake": "sim.world", "person": "sim.world", "real": "sim.world",
     "skip_effect": "sim.world", "dist": "sim.dist:", "Faults": "faults.plan", "faults": "faults:",

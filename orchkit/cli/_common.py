@@ -7,7 +7,6 @@ for wrongly, or there is no store that can be read; 130 after Ctrl-C. What went 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import sys
 import unicodedata
@@ -77,13 +76,11 @@ def open_for_writing(path: Path) -> Store:
 
 def open_for_reading(path: Path) -> Store:
     """Open a store that is there, to look at it only where that can be had."""
-    from orchkit.hall.store import open_store
-
-    return _opened(path, **({"read_only": True} if "read_only" in inspect.signature(open_store).parameters else {}))
+    return _opened(path, read_only=True)
 
 
 def _opened(path: Path, **options: Any) -> Store:
-    from orchkit.hall.store import open_store
+    from orchkit.hall.opened import open_store
 
     refuse_missing(path)
     try:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
-import warnings
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from orchkit.errors import DefinitionError, OrchkitError, StoreBusy, StoreNotice
+from orchkit.errors import DefinitionError, OrchkitError
 from orchkit.hall.registry import find_workflow, is_known
 from orchkit.hall.run import Run
-from orchkit.model.protocols import RunStore
 from orchkit.runs import live
 from orchkit.runs.frames import event_frame
 from orchkit.runs.handle import PastRun
@@ -27,10 +23,17 @@ if TYPE_CHECKING:
     from orchkit.store.duck import DuckStore
     from orchkit.store.sizes import StoreSize
 
-__all__ = ["Store", "open_store", "store_for"]
+__all__ = ["Openers", "Store"]
 
-_OPEN: dict[Path, Store] = {}
-_LOCK = threading.Lock()
+
+class Openers(Protocol):
+    """Who has a store open in this process: it is opened once a path, and shared."""
+
+    def leave(self, store: Store) -> bool:
+        """Count one less; say whether that was the last."""
+
+    def forget(self, store: Store) -> None:
+        """Open it anew when it is asked for again."""
 
 
 class Resumed(list[Run]):
@@ -66,10 +69,10 @@ class Store:
     Hello Dana ['completed']
     """
 
-    def __init__(self, kept: DuckStore) -> None:
+    def __init__(self, kept: DuckStore, openers: Openers) -> None:
         self.path = kept.path
         self._kept = kept
-        self._opened = 0
+        self._openers = openers
 
     @property
     def damage(self) -> Damage | None:
@@ -521,9 +524,7 @@ class Store:
         Safe to call twice; a suspended run goes on with ``ok.open(path).resume(id, workflow)``.
         """
         live.suspend_runs_of(self._kept)
-        with _LOCK:
-            if _OPEN.get(self.path) is self:
-                del _OPEN[self.path]
+        self._openers.forget(self)
         self._kept.close()
 
     def __enter__(self) -> Store:
@@ -531,84 +532,8 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         # It is shared: a cell that only looks must not stop the runs of the cell before, which has opened it too.
-        with _LOCK:
-            self._opened -= 1
-            last = self._opened <= 0
-        if last:
+        if self._openers.leave(self):
             self.close()
 
     def __repr__(self) -> str:
         return f"Store({self.path.name!r})"
-
-
-def open_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Store:
-    """Open a store's file; made if it is not there. A path is opened once per process and shared.
-
-    A ``with`` block closes it at its end, unless this process has opened it elsewhere too; `Store.close` always does.
-
-    Parameters
-    ----------
-    path : path-like
-    read_only : bool
-        Write nothing into it; an empty ``<path>.owner`` may lie beside it while it is read. If the path is open to
-        write in this process, that store is given.
-
-    Returns
-    -------
-    Store
-
-    Raises
-    ------
-    StoreBusy
-        If whoever holds it does not answer, or this process has it open for reading only and wants to write.
-    StoreUnreadable
-        If it is no store, damaged beyond repair, or newer than this orchkit; with `read_only` also if it is not
-        there, or would have to be mended or migrated first.
-
-    Warns
-    -----
-    StoreDamaged
-        If its log was damaged and had to be mended, or acknowledged events are missing: then nothing can be written
-        until `Store.confirm`.
-    StoreNotice
-        If it was written by an older orchkit and has been moved to the schema of today; the old file is kept.
-
-    Examples
-    --------
-    >>> import tempfile, orchkit as ok
-    >>> with tempfile.TemporaryDirectory() as folder, ok.open(f"{folder}/lab.duckdb") as store:
-    ...     print(store, len(store.runs()))
-    Store('lab.duckdb') 0
-    """
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise DefinitionError(f"ok.open({path!r}): give the path of a file, such as 'lab.duckdb'")
-    # Imported here: `import orchkit` must not load the database.
-    from orchkit.store.duck import DuckStore
-
-    key = Path(path).absolute().resolve()
-    notices: tuple[StoreNotice, ...] = ()
-    with _LOCK:
-        store = _OPEN.get(key)
-        if store is None or store._kept.is_closed():
-            store = _OPEN[key] = Store(DuckStore(key, read_only=read_only))
-            notices = store._kept.notices
-        elif store._kept.read_only and not read_only:
-            raise StoreBusy(
-                f"{key.name} is open in this process for reading only; close that store, and open it again to write",
-                pid=os.getpid(),
-            )
-        store._opened += 1
-    for notice in notices:
-        warnings.warn(notice, stacklevel=2)
-    return store
-
-
-def store_for(store: Any, *, memory: bool) -> RunStore:
-    """Give the kept store behind what users pass as ``store=``."""
-    if memory:
-        from orchkit.store.memory import MemoryStore
-
-        return MemoryStore()
-    if isinstance(store, Store):
-        return store._kept
-    return open_store(store)._kept

@@ -12,10 +12,11 @@ from orchkit.engine.program import Program
 from orchkit.errors import DefinitionError
 from orchkit.faults import Faults
 from orchkit.hall import arguments
+from orchkit.hall.opened import store_for
 from orchkit.hall.options import checked_faults, node_from, restacked
 from orchkit.hall.registry import register
 from orchkit.hall.run import Run
-from orchkit.hall.store import Store, store_for
+from orchkit.hall.store import Store
 from orchkit.model.build import build_graph
 from orchkit.model.graph import Graph
 from orchkit.model.merging import Rule, SharedModel

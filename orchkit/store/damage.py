@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from orchkit.errors import StoreReadOnly
-from orchkit.store.look import Seen
+from orchkit.store.look import Seen, count_since
 from orchkit.store.marks import Known
 
-__all__ = ["Damage", "damage_of"]
+__all__ = ["Damage", "damage_of", "is_whole"]
 
 _NAMED: Final = 5  # runs that a report names; `Damage.runs` has all
 
@@ -65,19 +65,29 @@ def damage_of(path: Path, known: Known | None, seen: Seen, *, mended: str = "", 
     if known is None or known.lost:
         # A log was cut, and no marks say what was in the part that could not be read.
         return _unknown(path, seen, mended, kept) if mended or known is not None else None
-    if known.last <= seen.seq:
+    if is_whole(known, seen):
         return None
+    # Not only the last: a log that was cut while it was open went on behind the hole.
     runs: Counter[str] = Counter()
-    for reached, counts in known.commits:
-        if reached > seen.seq:
-            runs.update(counts)
-    before = max(0, known.events - seen.events) if known.base > seen.seq else 0
+    for _, counts in known.commits:
+        runs.update(counts)
+    since = Counter(count_since(path, known.base))
+    runs -= since
+    before = max(0, known.events - (seen.events - since.total()))
     missing = runs.total() + before
     if not missing:
         return None
     cause = mended or _cause(path, known, seen.seq)
     counted = f"{missing} acknowledged event{' is' if missing == 1 else 's are'} missing{_named(runs, before)}"
     return Damage(missing, dict(runs), _report(path, counted, seen, cause, kept))
+
+
+def is_whole(known: Known, seen: Seen) -> bool:
+    """Say whether a file has all that its marks know of."""
+    if known.lost:
+        return False
+    acknowledged = known.events + sum(sum(counts.values()) for _, counts in known.commits)
+    return known.last <= seen.seq and acknowledged <= seen.events
 
 
 def _unknown(path: Path, seen: Seen, mended: str, kept: str) -> Damage:

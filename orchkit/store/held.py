@@ -112,6 +112,8 @@ def _refuse_held(path: Path) -> None:
 def _refuse_foreign(path: Path) -> None:
     # DuckDB takes a short file of text for one of its own that was cut. This process does not have it open, or it
     # would have been refused by now, so reading it drops no lock.
+    if path.exists() and not path.is_file():
+        raise StoreUnreadable(f"{path} is no file; give a store another path")
     if path.is_file():
         try:
             with path.open("rb") as file:

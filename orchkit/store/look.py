@@ -20,6 +20,7 @@ from orchkit.store.writer import first_line
 __all__ = [
     "Seen",
     "connect",
+    "count_since",
     "inspect",
     "is_damage",
     "last_seq",
@@ -159,6 +160,18 @@ def _seen(connection: duckdb.DuckDBPyConnection, path: Path) -> Seen:
         if connection.execute("select 1 from duckdb_tables()").fetchall():
             raise StoreUnreadable(f"{path} is a DuckDB file but no orchkit store; use another path") from error
         return Seen(0)
+
+
+def count_since(path: Path, base: int) -> dict[str, int]:
+    """Count the events of each run that stand behind a `seq`, in a file that nobody has open."""
+    connection = connect(path, read_only=True)
+    try:
+        counted = connection.execute("select run, count(*) from event where seq > ? group by run", [base]).fetchall()
+        return dict(counted)
+    except duckdb.Error as error:
+        raise unreadable(path, error) from error
+    finally:
+        connection.close()
 
 
 def last_seq(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:

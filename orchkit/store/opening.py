@@ -17,7 +17,7 @@ import duckdb
 
 from orchkit.clock.ids import here
 from orchkit.errors import StoreDamaged, StoreNotice, StoreUnreadable, StoreWriteError
-from orchkit.store.damage import Damage, damage_of
+from orchkit.store.damage import Damage, damage_of, is_whole
 from orchkit.store.held import Inode, held, inode_of, refuse_missing, refuse_unfit, release
 from orchkit.store.look import Seen, connect, inspect, look, unreadable, wal_size
 from orchkit.store.marks import Known, Marks, read_marks
@@ -180,7 +180,7 @@ def _open_whole(path: Path) -> Opened | None:
     with _closed_on_error(path, connection, inode):
         seen = inspect(connection, path)
         known = read_marks(path, seen.store_id)
-        if seen.version in (0, SCHEMA_VERSION) and damage_of(path, known, seen) is None:
+        if seen.version in (0, SCHEMA_VERSION) and (known is None or is_whole(known, seen)):
             return _begun(path, connection, inode, seen)
     connection.close()
     release(inode)

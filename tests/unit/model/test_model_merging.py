@@ -89,9 +89,9 @@ def test_a_recorded_field_that_the_model_no_longer_has_is_left_out() -> None:
     [
         ({"note": ["a"]}, "here: Case has no field 'note'; did you mean 'notes'?"),
         ({"zzz": 1}, "here: Case has no field 'zzz'; there are: notes, story, spent, seen, due, score"),
-        ({"notes": "a"}, "here: notes='a' does not fit the field: "),
-        ({"score": -1}, "here: score=-1 does not fit the field: "),
-        ({"spent": float("nan")}, "here: spent=nan does not fit the field: "),
+        ({"notes": "a"}, "here: the value for 'notes' does not fit the field: "),
+        ({"score": -1}, "here: the value for 'score' does not fit the field: "),
+        ({"spent": float("nan")}, "here: the value for 'spent' does not fit the field: "),
     ],
 )
 def test_a_write_that_does_not_fit_is_refused(changes: dict[str, Any], said: str) -> None:

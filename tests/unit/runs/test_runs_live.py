@@ -419,7 +419,7 @@ def test_a_store_that_breaks_at_any_record_is_told_and_no_run_hangs() -> None:
             run.outcome().result(WAIT)
         assert isinstance(caught.value.__cause__, StoreWriteError)
         assert run.status() == "orphaned"
-        assert live.live_run(run.head.run_id) is None
+        assert live.live_run(run.store, run.head.run_id) is None
         assert len(run.log()) == room
     still_serves()
 

@@ -283,7 +283,7 @@ CLIENT = """
 import warnings
 from conformance import head, note, wait_durable
 from orchkit.errors import StoreDamaged, StoreReadOnly
-from orchkit.hall.store import open_store
+from orchkit.hall.opened import open_store
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     store = open_store(sys.argv[1])
@@ -575,3 +575,37 @@ def test_a_log_that_somebody_has_written_in_is_an_error_of_ours(killed, tmp_path
             [store.events(run) for run in RUNS]
     finally:
         store.close()
+
+
+CUT_WHILE_OPEN = """
+import os, signal
+from conformance import head, note, wait_durable
+from orchkit.store.duck import DuckStore
+store = DuckStore("lab.duckdb")
+for k in range(4):
+    journal = store.admit(head(f"r{k}"))
+    for n in range(3):
+        journal.append(note(n))
+    wait_durable(journal)
+    if k == 2:
+        os.truncate("lab.duckdb.wal", 0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_hole_in_a_log_that_was_emptied_while_it_was_open_is_seen(script, tmp_path):
+    # What is written behind the hole has the highest seq: only the counts tell.
+    script(CUT_WHILE_OPEN)
+    with pytest.warns(ok.StoreDamaged, match="acknowledged events are missing"):
+        store = ok.open(tmp_path / "lab.duckdb")
+    assert store.damage is not None
+    assert store.damage.missing == 9
+    assert "9 of runs that were written before the last checkpoint" in store.damage.report
+    assert [one.run_id for one in store._kept.heads()] == ["r3"]
+    store.close()
+
+
+def test_a_pipe_is_no_store(tmp_path):
+    os.mkfifo(tmp_path / "lab.duckdb")
+    with pytest.raises(ok.StoreUnreadable, match="is no file; give a store another path"):
+        ok.open(tmp_path / "lab.duckdb")

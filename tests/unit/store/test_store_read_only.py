@@ -185,6 +185,7 @@ def test_in_one_process_a_store_that_reads_stands_in_the_way_and_is_named(tmp_pa
         with pytest.raises(StoreBusy, match="for reading only; close that store, and open it again to write") as caught:
             ok.open(path)
         assert caught.value.pid == os.getpid()
+        store.close()
     with ok.open(path) as again:
         assert again is not store
         assert not again._kept.read_only
