@@ -91,7 +91,7 @@ def open_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Stor
     # Imported here: `import orchkit` must not load the database.
     from orchkit.store.duck import DuckStore
 
-    key = Path(path).absolute().resolve()
+    key = _resolved(path)
     notices: tuple[StoreNotice, ...] = ()
     with _OPENED.lock:
         store = _OPENED.stores.get(key)
@@ -107,6 +107,17 @@ def open_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Stor
     for notice in notices:
         warnings.warn(notice, stacklevel=2)
     return store
+
+
+def _resolved(path: str | os.PathLike[str]) -> Path:
+    try:
+        resolved = Path(path).absolute().resolve()
+        str(resolved).encode()
+        resolved.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        # A loop of links, a NUL, a name that is no UTF-8: DuckDB would answer each in its own way.
+        raise DefinitionError(f"ok.open({path!r}): no file can have that path ({error}); give another one") from error
+    return resolved
 
 
 def store_for(store: Any, *, memory: bool) -> RunStore:

@@ -280,3 +280,10 @@ def test_a_store_that_failed_is_opened_anew(tmp_path):
     assert again._kept.events("r1") == [note(1)]
     again.close()
     store.close()
+
+
+@pytest.mark.parametrize("name", ["nul\0.duckdb", "bad\udcff.duckdb", "loop"])
+def test_a_path_that_no_store_can_have(tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ok.DefinitionError, match="no file can have that path"):
+        ok.open(tmp_path / name)
