@@ -61,6 +61,7 @@ def open_file(path: Path) -> tuple[duckdb.DuckDBPyConnection, Inode]:
         If nothing can be written there.
     """
     refuse_unfit(path)
+    _refuse_foreign(path)
     with _LOCK:
         _refuse_held(path)
         connection = _connect(path)
@@ -83,19 +84,20 @@ def open_file(path: Path) -> tuple[duckdb.DuckDBPyConnection, Inode]:
 def refuse_unfit(path: Path) -> None:
     """Refuse what can be no store, or is open in this process, before anything is made beside it.
 
+    What is in the file is looked at by who has the owner's place: another process may be making it just now.
+
     Raises
     ------
     StoreBusy
         If this process has it open.
     StoreUnreadable
-        If it is a directory, or a file of another kind.
+        If it is a directory, or in none.
     """
     if path.is_dir():
         raise StoreUnreadable(f"{path} is a directory; give the path of a file, such as lab.duckdb")
     if not path.parent.is_dir():
         raise StoreUnreadable(f"{path.parent} does not exist; make the directory first, or use another path")
     _refuse_held(path)
-    _refuse_foreign(path)
 
 
 def inode_of(path: Path) -> Inode | None:
