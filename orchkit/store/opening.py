@@ -145,6 +145,8 @@ def _refuse_held(path: Path) -> None:
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     try:
+        if not path.exists():
+            _make(path)
         return duckdb.connect(str(path), config=_CONFIG)
     except duckdb.Error as error:
         held = re.search(r"held in (.*?) \(PID (\d+)\)", str(error))
@@ -160,6 +162,20 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
             ) from error
         raise StoreUnreadable(
             f"{path} cannot be opened as a store: {first_line(error)}; use another path, or restore it from a copy"
+        ) from error
+
+
+def _make(path: Path) -> None:
+    # Under another name first: a kill in the middle would leave a file that is no store, nor anything else.
+    new = path.with_name(f"{path.name}.new")
+    try:
+        new.unlink(missing_ok=True)
+        duckdb.connect(str(new), config=_CONFIG).close()
+        os.rename(new, path)
+    except OSError as error:
+        raise StoreWriteError(
+            f"{path} cannot be written: {error.strerror}; see that {path.parent} lets you make files, or use another "
+            "path"
         ) from error
 
 
