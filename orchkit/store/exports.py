@@ -15,7 +15,7 @@ import duckdb
 from orchkit.errors import DefinitionError, StoreError, StoreUnreadable
 from orchkit.store import schema
 from orchkit.store.copies import literal
-from orchkit.store.opening import refuse_unfit
+from orchkit.store.held import refuse_foreign, refuse_unfit
 
 __all__ = ["README", "Exported", "checked_folder", "export", "rescue"]
 
@@ -191,6 +191,7 @@ def rescue(path: Path, folder: Path, *, overwrite: bool) -> list[Exported]:
     """
     checked_folder(folder, overwrite=overwrite)
     refuse_unfit(path)
+    refuse_foreign(path)
     connection, problem = _opened(path)
     with connection:
         if "event" not in dict(_names(connection)):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchkit.errors import StoreBusy, StoreUnreadable
 
-__all__ = ["Inode", "held", "inode_of", "refuse_missing", "refuse_unfit", "release"]
+__all__ = ["Inode", "held", "inode_of", "refuse_foreign", "refuse_missing", "refuse_unfit", "release"]
 
 Inode = tuple[int, int]
 
@@ -24,12 +24,14 @@ _LOCK = threading.Lock()
 def refuse_unfit(path: Path) -> None:
     """Refuse what can be no store, or is open in this process, before anything is made beside it.
 
+    What is in the file is looked at by who has the owner's place: another process may be making it just now.
+
     Raises
     ------
     StoreBusy
         If this process has it open.
     StoreUnreadable
-        If it is a directory, or a file of another kind.
+        If it is a directory or a pipe, or in no folder.
     """
     try:
         path.stat()
@@ -41,8 +43,9 @@ def refuse_unfit(path: Path) -> None:
         raise StoreUnreadable(f"{path} is a directory; give the path of a file, such as lab.duckdb")
     if not path.parent.is_dir():
         raise StoreUnreadable(f"{path.parent} does not exist; make the directory first, or use another path")
+    if path.exists() and not path.is_file():
+        raise StoreUnreadable(f"{path} is no file; give a store another path")
     _refuse_held(path)
-    _refuse_foreign(path)
 
 
 def refuse_missing(path: Path) -> None:
@@ -109,11 +112,15 @@ def _refuse_held(path: Path) -> None:
     )
 
 
-def _refuse_foreign(path: Path) -> None:
+def refuse_foreign(path: Path) -> None:
+    """Refuse a file of another kind.
+
+    Raises
+    ------
+    StoreUnreadable
+    """
     # DuckDB takes a short file of text for one of its own that was cut. This process does not have it open, or it
     # would have been refused by now, so reading it drops no lock.
-    if path.exists() and not path.is_file():
-        raise StoreUnreadable(f"{path} is no file; give a store another path")
     if path.is_file():
         try:
             with path.open("rb") as file:

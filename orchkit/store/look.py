@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import duckdb
 
-from orchkit.errors import StoreBusy, StoreUnreadable
+from orchkit.errors import StoreBusy, StoreUnreadable, StoreWriteError
 from orchkit.store.schema import APPENDED, SCHEMA_VERSION
 from orchkit.store.writer import first_line
 
@@ -26,6 +26,7 @@ __all__ = [
     "last_seq",
     "log_size",
     "look",
+    "make",
     "unreadable",
     "wal_path",
     "wal_size",
@@ -89,6 +90,27 @@ def look(path: Path) -> Seen:
         return inspect(connection, path)
     finally:
         connection.close()
+
+
+def make(path: Path) -> None:
+    """Make an empty DuckDB file.
+
+    Raises
+    ------
+    StoreWriteError
+        If it cannot be made.
+    """
+    # Under another name first: a kill in the middle would leave a file that is no store, nor anything else.
+    new = path.with_name(f"{path.name}.new")
+    try:
+        new.unlink(missing_ok=True)
+        connect(new).close()
+        os.rename(new, path)
+    except OSError as error:
+        raise StoreWriteError(
+            f"{path} cannot be written: {error.strerror}; see that {path.parent} lets you make files, or use another "
+            "path"
+        ) from error
 
 
 def inspect(connection: duckdb.DuckDBPyConnection, path: Path) -> Seen:

@@ -18,8 +18,8 @@ import duckdb
 from orchkit.clock.ids import here
 from orchkit.errors import StoreDamaged, StoreNotice, StoreUnreadable, StoreWriteError
 from orchkit.store.damage import Damage, damage_of, is_whole
-from orchkit.store.held import Inode, held, inode_of, refuse_missing, refuse_unfit, release
-from orchkit.store.look import Seen, connect, inspect, look, unreadable, wal_size
+from orchkit.store.held import Inode, held, inode_of, refuse_foreign, refuse_missing, refuse_unfit, release
+from orchkit.store.look import Seen, connect, inspect, look, make, unreadable, wal_size
 from orchkit.store.marks import Known, Marks, read_marks
 from orchkit.store.migrate import create, made_with, migrate
 from orchkit.store.repair import Mended, mend, mend_header, set_aside
@@ -72,9 +72,11 @@ def open_file(path: Path, *, read_only: bool = False, confirmed: bool = False) -
         If nothing can be written there.
     """
     refuse_unfit(path)
+    refuse_foreign(path)
     if read_only:
         refuse_missing(path)
     if not path.exists():
+        make(path)
         return _open_to_write(path, Seen(0))
     if not read_only and not wal_size(path):
         opened = _open_whole(path)

@@ -85,7 +85,6 @@ class Witness:
         self.answered: dict[tuple[str, str], Any] = {}
         self.results: dict[str, Any] = {}
         self.received: Counter[str] = Counter()
-        self.resumed: list[str] = []
         self.kept: dict[str, list[Any]] = {}
         self._began: list[tuple[str, str, int | None, int]] = []
         self._over: set[Any] = set()
@@ -108,9 +107,8 @@ class Witness:
             case "received":
                 self.received[rest[0]] += 1
             case "resumed":
-                runs, left = rest
+                _, left = rest
                 assert all("is being executed by" in why for why in left.values()), left
-                self.resumed += runs
             case "snapshot":
                 self.look(rest[0])
 

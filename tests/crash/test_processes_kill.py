@@ -136,7 +136,8 @@ def kill_among_several(folder: Path, level: str, seed: int, kills: int) -> Crew:
 
 def check(crew: Crew) -> None:
     assert crew.owners, "no owner was killed"
-    assert crew.witness.resumed, "nothing was taken over"
+    taken = [run for run, log in crew.witness.kept.items() if any(row[1] == "resumed" for row in log)]
+    assert taken, "nothing was taken over"
     print(f"takeover: the largest of {len(crew.gaps)} gaps is {max(crew.gaps) * 1000:.0f} ms")
 
 

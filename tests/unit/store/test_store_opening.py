@@ -57,6 +57,23 @@ def test_a_duckdb_file_that_is_no_store_is_left_as_it_is(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_file_is_there_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    # A kill while DuckDB makes a file leaves what is refused from then on: empty, or without its headers.
+    path, made, connect = tmp_path / "lab.duckdb", [], duckdb.connect
+
+    def connecting(at, **options):
+        made.append(Path(at).name)
+        assert (Path(at) == path) == path.exists()
+        return connect(at, **options)
+
+    monkeypatch.setattr(duckdb, "connect", connecting)
+    (tmp_path / "lab.duckdb.new").write_bytes(b"half of one")
+    DuckStore(path).close()
+    DuckStore(path).close()
+    assert made == ["lab.duckdb.new", "lab.duckdb", "lab.duckdb"]
+    assert sorted(os.listdir(tmp_path)) == ["lab.duckdb", "lab.duckdb.marks"]
+
+
 def test_an_empty_duckdb_file_becomes_a_store(tmp_path):
     path = tmp_path / "lab.duckdb"
     foreign(path)

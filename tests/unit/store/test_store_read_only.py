@@ -264,6 +264,6 @@ def test_a_file_out_of_reach(public, script):
     out_of_reach = script(UNPRIVILEGED, path)
     path.parent.chmod(0o755)
     assert hidden.stderr + out_of_reach.stderr == ""
-    assert [line.split()[0] for line in hidden.stdout.splitlines()] == ["StoreUnreadable"] * 2
+    assert [line.split()[0] for line in hidden.stdout.splitlines()] == ["StoreUnreadable", "StoreWriteError"]
     assert [line.split()[0] for line in out_of_reach.stdout.splitlines()] == ["StoreUnreadable"] * 2
     assert "out of reach" in out_of_reach.stdout

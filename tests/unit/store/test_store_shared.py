@@ -361,6 +361,35 @@ def test_readers_share_a_seat_and_keep_owners_from_it(path):
     take_seat(path).leave()
 
 
+def test_who_comes_while_the_first_makes_the_file_waits_for_it(path, monkeypatch):
+    # DuckDB makes the file empty, and writes what it is known by a moment later.
+    looked, opened = threading.Event(), []
+
+    def look(at):
+        looked.set()
+        return read_notice(at)
+
+    monkeypatch.setattr("orchkit.store.elected.read_notice", look)
+    seat = take_seat(path)
+    path.touch()
+
+    def come():
+        try:
+            opened.append(DuckStore(path))
+        except StoreError as error:
+            opened.append(error)
+            looked.set()
+
+    second = threading.Thread(target=come)
+    second.start()
+    assert looked.wait(20)
+    path.unlink()
+    seat.leave()
+    second.join(20)
+    assert role(opened[0]) == "DuckFile"
+    opened[0].close()
+
+
 def test_many_that_race_for_the_seat_are_one_at_a_time(path):
     inside, most, turns = [], [], []
 
