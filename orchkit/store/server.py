@@ -26,7 +26,7 @@ from orchkit.store.care import Keep
 from orchkit.store.election import Notice
 from orchkit.store.holder import Holder
 from orchkit.store.schema import SCHEMA_VERSION
-from orchkit.store.wire import OwnerGone, entries_of, receive, send, told_of
+from orchkit.store.wire import OwnerGone, entries_of, receive, refuse_unfit_holder, send, told_of
 
 if TYPE_CHECKING:
     from orchkit.store.duck import DuckStore
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _LONGEST: Final = 100  # bytes of a Unix socket's path; the system's bound is 104 or 108
+_MOST: Final = 256  # connections at the same time; more wait until one ends
+_GREETING: Final = 10.0  # seconds that a stranger may take to show the token
+_PAUSE: Final = 0.1  # seconds
 
 
 class Server:
@@ -75,29 +78,42 @@ class Server:
             link.close()
 
     def _accept(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 link, _ = self._listener.accept()
             except OSError:
-                return
+                if not self._closed:  # too many open files, for now
+                    threading.Event().wait(_PAUSE)
+                continue
             with self._lock:
-                if self._closed:
+                if self._closed or len(self._links) >= _MOST:
                     link.close()
-                    return
+                    continue
                 self._links.add(link)
+            self._begin(link)
+
+    def _begin(self, link: socket.socket) -> None:
+        try:
             threading.Thread(target=self._serve, args=(link,), daemon=True, name="orchkit-served").start()
+        except RuntimeError:  # no more threads, for now
+            self._end(link)
 
     def _serve(self, link: socket.socket) -> None:
         try:
+            link.settimeout(_GREETING)
             who = self._greet(link)
+            link.settimeout(None)
             while who is not None:
                 self._answer(link, who, receive(link))
-        except OwnerGone:
+        except (OwnerGone, OSError):
             pass
         finally:
-            with self._lock:
-                self._links.discard(link)
-            link.close()
+            self._end(link)
+
+    def _end(self, link: socket.socket) -> None:
+        with self._lock:
+            self._links.discard(link)
+        link.close()
 
     def _greet(self, link: socket.socket) -> str | None:
         hello = receive(link, stranger=True)
@@ -109,25 +125,35 @@ class Server:
 
     def _answer(self, link: socket.socket, who: str, asked: Any) -> None:
         try:
-            op, *arguments = asked
-            answer = _OPS[op](self._store, who, *arguments)
-        except StoreWriteError as error:
-            # The owner can write no more, or closes: another one may.
-            raise OwnerGone from error
-        except OrchkitError as error:
-            send(link, [False, told_of(error)])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            send(link, [False, told_of(StoreError(f"the owner of the store did not understand: {error}"))])
-        else:
-            send(link, [True, answer])
+            send(link, [True, self._done(who, asked)])
+        except OwnerGone:
+            raise
+        except Exception as error:
+            # A link that breaks makes its client ask again, and somebody's question would never end.
+            if self._store.is_closed():
+                raise OwnerGone from error  # another one may
+            send(link, [False, told_of(_told(error))])
+
+    def _done(self, who: str, asked: Any) -> Any:
+        op, *arguments = asked
+        return _OPS[op](self._store, who, *arguments)
 
 
-def _push(store: DuckStore, who: str, sent: Any, again: bool) -> None:
-    store.append_durably(entries_of(sent), sender=who, again=again)
+def _told(error: Exception) -> OrchkitError:
+    if isinstance(error, OrchkitError):
+        return error
+    return StoreError(f"the owner of the store could not do it: {type(error).__name__}: {error!s:.300}")
+
+
+def _push(store: DuckStore, who: str, sent: Any, again: Any, serial: Any = (0, 0)) -> dict[str, str]:
+    number, part = msgspec.convert(serial, tuple[int, int])
+    return store.append_durably(entries_of(sent), sender=who, again=_flag(again), serial=(number, part))
 
 
 def _take(store: DuckStore, _: str, run_id: str, holder: Any) -> Any:
-    return store.take_for(run_id, msgspec.convert(holder, Holder))
+    taker = msgspec.convert(holder, Holder)
+    refuse_unfit_holder(taker)
+    return store.take_for(str(run_id), taker)
 
 
 def _query(store: DuckStore, _: str, sql: str, parameters: Any) -> bytes:
