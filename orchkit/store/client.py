@@ -111,11 +111,19 @@ class _Links:
         self._all = set(self._idle)
 
     def ask(self, *asked: Any, silent: Callable[[], None], once: bool = False) -> Any:
-        """Ask the owner; raises what it raised, or `OwnerGone`. What is asked `once` is not asked again by itself."""
+        """Ask the owner; raises what it raised, or `OwnerGone`.
+
+        `silent` is called when the owner is there and says nothing, and raises unless one is to wait. What is asked
+        `once` is not asked again by itself.
+        """
         while True:
-            link, fresh = self._take()
             try:
-                ok, answer = link.ask(asked, silent)
+                link, fresh = self._take()
+            except OwnerSilent:
+                silent()
+                continue
+            try:
+                ok, answer = link.ask(asked, lambda: self._look_after(silent))
             except OwnerGone:
                 self._end(link)
                 if fresh or once:
@@ -128,6 +136,13 @@ class _Links:
             if ok:
                 return answer
             raise error_of(*answer)
+
+    def _look_after(self, silent: Callable[[], None]) -> None:
+        # A question may take long; an owner that is there greets at once.
+        try:
+            _Link(self._notice).close()
+        except OwnerSilent:
+            silent()
 
     def _take(self) -> tuple[_Link, bool]:
         with self._lock:
@@ -201,20 +216,14 @@ class RemoteFile:
         return self._links.ask(*asked, silent=self._refuse_silence)
 
     def _refuse_silence(self) -> None:
-        try:
-            _Link(self._notice).close()
-        except OwnerSilent as error:
-            raise StoreBusy(f"{self._is_silent()}, or end it", pid=self.pid) from error
+        raise StoreBusy(f"{self._is_silent()}, or end it", pid=self.pid)
 
     def _warn_of_silence(self) -> None:
         # What was sent may be recorded, so that nobody else may be told it as long as the owner lives.
-        try:
-            _Link(self._notice).close()
-        except OwnerSilent:
-            if not self._warned:
-                self._warned = True
-                with suppress(StoreNotice):  # where warnings are errors; the rows are still on their way
-                    warnings.warn(f"{self._is_silent()}; what was written waits for it", StoreNotice, stacklevel=2)
+        if not self._warned:
+            self._warned = True
+            with suppress(StoreNotice):  # where warnings are errors; the rows are still on their way
+                warnings.warn(f"{self._is_silent()}; what was written waits for it", StoreNotice, stacklevel=2)
 
     def _is_silent(self) -> str:
         return f"process {self.pid} holds the store and says nothing, as one that was stopped: let it go on"

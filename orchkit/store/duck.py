@@ -29,7 +29,7 @@ from orchkit.store.inbox import Inbox, Serial
 from orchkit.store.journal import DuckJournal, LateJournal
 from orchkit.store.leases import Fetch, Guarded, holders, left_by
 from orchkit.store.rows import Entry, Row, head_row
-from orchkit.store.server import Server
+from orchkit.store.server import Server, listen
 from orchkit.store.sizes import StoreSize, size_of
 from orchkit.store.wire import OwnerGone
 from orchkit.store.writer import Writer
@@ -83,7 +83,11 @@ class DuckStore:
         self._renew_at = 0
         self.read_only = read_only
         self._elected = Elected(self.path, self._server, self._renewal, self._lost.update, read_only=read_only)
-        self._writer = Writer(self._elected)
+        try:
+            self._writer = Writer(self._elected)
+        except BaseException:
+            self._elected.let_go()
+            raise
         self._inbox = Inbox(self._writer, lambda: _own(self._elected.place))
         try:
             self.notices = self._elected.place.notices
@@ -101,7 +105,8 @@ class DuckStore:
         self._elected.let_go()
 
     def _server(self) -> Server | None:
-        return None if sys.platform == "win32" else Server(self)
+        found = None if sys.platform == "win32" else listen(self.path)
+        return None if found is None else Server(self, *found)
 
     # Runs
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from orchkit.clock.ids import wall_micro
+from orchkit.clock.ids import here, wall_micro
 from orchkit.errors import StoreBusy, StoreError, StoreReadOnly
 from orchkit.store.client import RemoteFile, next_serial
 from orchkit.store.damage import Damage
@@ -60,6 +61,7 @@ class Elected:
         self._renewal = renewal
         self._lost = lost
         self._lock = threading.Lock()
+        self._doors = threading.Lock()  # of its own: an election takes a while, and who closes is not to wait for it
         self._seat: Seat | None = None
         self._server: Server | None = None
         self._shut = False
@@ -68,10 +70,12 @@ class Elected:
 
     def open_doors(self) -> None:
         """Serve other processes, if this one owns the file."""
-        if self._seat is not None and not self._shut and not self.read_only:
+        with self._doors:
+            if self._seat is None or self._shut or self.read_only:
+                return
             self._server = self._serve()
-            if self._server is not None:
-                self._seat.announce(self._server.notice)
+            nowhere = Notice(os.getpid(), here(), "", "")
+            self._seat.announce(nowhere if self._server is None else self._server.notice)
 
     def _elect(self, seconds: float) -> DuckFile | RemoteFile:
         patience = wall_micro() + int(seconds * 1e6)
@@ -89,7 +93,7 @@ class Elected:
                 if place is not None:
                     return place
                 if wall_micro() > patience:
-                    raise self._held_by(0 if notice is None else notice.pid)
+                    raise self._held_by(0 if notice is None or not notice.is_there() else notice.pid)
             self._refuse_over()
             threading.Event().wait(_PAUSE)
 
@@ -98,6 +102,12 @@ class Elected:
         if seat is not None:
             return self._sit(seat), None
         notice = read_notice(self.path)
+        if notice is not None and not notice.address:
+            raise StoreBusy(
+                f"{self.path.name} is held by process {notice.pid}, which cannot share it: no Unix socket can be made "
+                f"beside it, nor in {tempfile.gettempdir()}; end that process, or use another path",
+                pid=notice.pid,
+            )
         try:
             return None if notice is None else RemoteFile(notice), notice
         except OwnerGone:
@@ -230,7 +240,7 @@ class Elected:
 
     def close_doors(self) -> None:
         """Serve nobody any more; clients find another owner once the seat is left."""
-        with self._lock:
+        with self._doors:
             self._shut = True
             server, self._server = self._server, None
         if server is not None:
@@ -248,7 +258,7 @@ class Elected:
 
     def disown(self) -> None:
         """Forget all of it in a forked child: file, seat and clients stay the parent's."""
-        self._lock = threading.Lock()
+        self._lock, self._doors = threading.Lock(), threading.Lock()
         self.over = True
         self.place.disown()
         for inherited in (self._server, self._seat):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from orchkit.clock.ids import here
-from orchkit.errors import OrchkitError, StoreError, StoreWriteError
+from orchkit.errors import OrchkitError, StoreError
 from orchkit.store.care import Keep
 from orchkit.store.election import Notice
 from orchkit.store.holder import Holder
@@ -31,7 +31,7 @@ from orchkit.store.wire import OwnerGone, entries_of, receive, refuse_unfit_hold
 if TYPE_CHECKING:
     from orchkit.store.duck import DuckStore
 
-__all__ = ["Server"]
+__all__ = ["Server", "listen"]
 
 _LONGEST: Final = 100  # bytes of a Unix socket's path; the system's bound is 104 or 108
 _MOST: Final = 256  # connections at the same time; more wait until one ends
@@ -46,12 +46,15 @@ class Server:
     ----------
     store : DuckStore
         Its owner's.
+    listener : socket.socket
+        From `listen`.
+    address : str
     """
 
-    def __init__(self, store: DuckStore) -> None:
+    def __init__(self, store: DuckStore, listener: socket.socket, address: str) -> None:
         self._store = store
         self._token = secrets.token_hex(16)
-        self._listener, self._address = _listen(store.path)
+        self._listener, self._address = listener, address
         self._links: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -205,29 +208,34 @@ _OPS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def _listen(path: Path) -> tuple[socket.socket, str]:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    errors: list[OSError] = []
+def listen(path: Path) -> tuple[socket.socket, str] | None:
+    """Make the socket at which a store is served; None where no socket can be made."""
     for address in _addresses(path):
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with suppress(FileNotFoundError):
-                os.unlink(address)  # of an owner that was killed
-            listener.bind(address)
-            os.chmod(address, 0o600)
-            listener.listen(64)
+            _bind(listener, address)
             return listener, address
-        except OSError as error:  # a disk that has no sockets
-            errors.append(error)
-    listener.close()
-    raise StoreWriteError(
-        f"{path} cannot be shared with other processes: {errors[-1]}; see that {path.parent} lets you make files"
-    ) from errors[-1]
+        except OSError:  # a disk that has no sockets, or a path that is too long
+            listener.close()
+    return None
+
+
+def _bind(listener: socket.socket, address: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(address)  # of an owner that was killed
+    listener.bind(address)
+    try:
+        os.chmod(address, 0o600)
+        listener.listen(64)
+    except OSError:
+        os.unlink(address)
+        raise
 
 
 def _addresses(path: Path) -> list[str]:
-    beside = f"{path}.sock"
-    elsewhere = Path(tempfile.gettempdir(), f"orchkit-{os.getpid()}-{secrets.token_hex(4)}.sock")
-    return [beside, str(elsewhere)] if len(os.fsencode(beside)) <= _LONGEST else [str(elsewhere)]
+    name = f"orchkit-{os.getpid()}-{secrets.token_hex(4)}.sock"
+    elsewhere = [os.path.join(folder, name) for folder in (tempfile.gettempdir(), "/tmp")]
+    return [address for address in (f"{path}.sock", *elsewhere) if len(os.fsencode(address)) <= _LONGEST]
 
 
 def _shut(link: socket.socket) -> None:

@@ -1,22 +1,29 @@
 """Between the processes of one store: what is interrupted, sent twice, comes too late or does not fit."""
 
 import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
 import threading
+import warnings
 
 import pytest
 from conformance import head, note, wait_durable
 from msgspec.structs import replace
 from second import Second
 
-from orchkit.errors import RunHeld, StoreError, StoreUnreadable, StoreWriteError
-from orchkit.store import client, server
+from orchkit.errors import RunHeld, StoreBusy, StoreError, StoreUnreadable, StoreWriteError
+from orchkit.store import client, elected, server
 from orchkit.store.client import RemoteFile, next_serial
 from orchkit.store.duck import DuckStore
-from orchkit.store.election import read_notice
+from orchkit.store.election import read_notice, take_seat
 from orchkit.store.holder import _born, this_process
 from orchkit.store.rows import Layout, head_row
-from orchkit.store.schema import EVENT_COLUMNS
-from orchkit.store.wire import receive
+from orchkit.store.schema import EVENT_COLUMNS, SCHEMA_VERSION
+from orchkit.store.wire import OwnerGone, receive, send
 
 
 @pytest.fixture
@@ -326,3 +333,218 @@ def test_a_take_that_is_interrupted_is_given_back(store, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         store.take("r1")
     assert store.holders() == {}
+
+
+# Doors
+
+
+def test_where_no_socket_can_be_made_the_store_works_alone_and_says_so(path, monkeypatch):
+    monkeypatch.setattr(server, "_addresses", lambda path: [f"{path}{'x' * 200}"])
+    store = DuckStore(path)
+    store.admit(head()).append(note(1))
+    assert len(store.events("r1")) == 1
+    monkeypatch.setattr("orchkit.store.elected.refuse_unfit", lambda path: None)
+    monkeypatch.setattr("orchkit.store.elected._AT_FIRST", 0)
+    with pytest.raises(StoreBusy, match=f"held by process {os.getpid()}, which cannot share it"):
+        DuckStore(path)
+    store.close()
+
+
+def test_a_long_path_and_a_long_folder_for_temporary_files_are_served_from_tmp(tmp_path, monkeypatch):
+    long = tmp_path.joinpath(*["x" * 50] * 3)
+    long.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    store = DuckStore(long / "lab.duckdb")
+    assert read_notice(store.path).address.startswith("/tmp/orchkit-")
+    with Second(store.path) as second:
+        assert second.ask("role") == "RemoteFile"
+    store.close()
+
+
+@pytest.mark.parametrize("step", ["open_doors", "place", "_release_left"])
+def test_a_store_that_could_not_be_opened_leaves_nothing_open(path, monkeypatch, step):
+    def broken(*_):
+        raise MemoryError
+
+    before = set(threading.enumerate())
+    with monkeypatch.context() as patched:
+        owner = DuckStore if step == "_release_left" else elected.Elected
+        name = {"place": "damage"}.get(step, step)
+        patched.setattr(owner, name, property(broken) if step == "place" else broken)
+        with pytest.raises(MemoryError):
+            DuckStore(path)
+    assert [one for one in set(threading.enumerate()) - before if one.name == "orchkit-writer"] == []
+    DuckStore(path).close()
+
+
+def test_a_server_that_has_no_more_files_serves_again_when_it_has(store, path, monkeypatch):
+    served = store._elected._server
+    tried, listener = threading.Event(), served._listener
+
+    class Full:
+        def accept(self):
+            tried.set()
+            raise OSError(24, "Too many open files")
+
+    served._listener = Full()
+    with socket.socket(socket.AF_UNIX) as last:  # takes the server out of its wait
+        last.connect(read_notice(path).address)
+        assert tried.wait(20)
+    served._listener = listener
+    peer = RemoteFile(read_notice(path))
+    assert peer.fetch("select 1") == [(1,)]
+    peer.let_go()
+
+
+def test_who_says_nothing_is_not_waited_for(store, path, monkeypatch):
+    monkeypatch.setattr(server, "_GREETING", 0.05)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.connect(read_notice(path).address)
+        assert stranger.recv(1) == b""
+
+
+def test_more_than_so_many_are_not_served_at_once(store, path, monkeypatch):
+    monkeypatch.setattr(server, "_MOST", 1)
+    peer = RemoteFile(read_notice(path))
+    with pytest.raises(OwnerGone):
+        RemoteFile(read_notice(path))
+    assert peer.fetch("select 1") == [(1,)]
+    peer.let_go()
+
+
+def test_a_message_that_is_too_long_is_not_read(store, path, monkeypatch):
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(read_notice(path).address)
+        send(link, [read_notice(path).token, SCHEMA_VERSION, "me"])
+        receive(link)
+        link.sendall(b"\xff\xff\xff\xff")
+        with pytest.raises(OwnerGone):
+            receive(link)
+
+
+def test_a_link_in_the_place_of_the_seat_is_not_followed(path, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    path.with_name("lab.duckdb.owner").symlink_to(victim)
+    with pytest.raises(StoreWriteError, match=r"lab\.duckdb\.owner"):
+        DuckStore(path)
+    assert read_notice(path) is None
+    assert victim.read_text() == "precious"
+
+
+def test_a_pipe_in_the_place_of_the_seat_is_refused(path):
+    os.mkfifo(f"{path}.owner")
+    with pytest.raises(StoreWriteError, match="no file of this user's"):
+        DuckStore(path)
+
+
+def test_a_file_of_another_user_in_the_place_of_the_seat_is_refused(path, monkeypatch):
+    path.with_name("lab.duckdb.owner").touch()
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(path.parent).st_uid + 1)
+    with pytest.raises(StoreWriteError, match="no file of this user's"):
+        take_seat(path)
+    assert read_notice(path) is None
+
+
+def test_a_seat_that_others_might_read_is_closed_to_them(path):
+    name = path.with_name("lab.duckdb.owner")
+    name.touch(0o644)
+    seat = take_seat(path)
+    assert stat.S_IMODE(name.stat().st_mode) == 0o600
+    seat.leave()
+
+
+# Between two owners
+
+
+def held_elsewhere(script_path):
+    code = "import duckdb, sys\nc = duckdb.connect(sys.argv[1])\nprint('has it', flush=True)\nsys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(script_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "has it\n"
+    return process
+
+
+def test_rows_wait_for_whoever_looks_into_the_file_for_a_moment(path, monkeypatch):
+    busy = threading.Event()
+    sit = elected.Elected._sit
+
+    def watched(self, seat):
+        try:
+            return sit(self, seat)
+        except StoreBusy:
+            busy.set()
+            raise
+
+    with Second(path) as second:
+        store = DuckStore(path)
+        journal = store.admit(head())
+        journal.append(note(1))
+        wait_durable(journal)
+        second.kill()
+        with held_elsewhere(path) as process:
+            monkeypatch.setattr(elected.Elected, "_sit", watched)
+            journal.append(note(2))
+            assert busy.wait(20)
+            process.stdin.close()
+        wait_durable(journal)
+        assert recorded(store, "r1") == [(1,), (2,)]
+        store.close()
+
+
+def test_a_store_is_closed_while_it_looks_for_an_owner(path, monkeypatch):
+    looked, said = threading.Event(), []
+    look = elected.Elected._look
+
+    def watched(self):
+        looked.set()
+        return look(self)
+
+    def read():
+        try:
+            store.heads()
+        except StoreError as error:
+            said.append(str(error))
+
+    with Second(path) as second:
+        store = DuckStore(path)
+        monkeypatch.setattr(elected.Elected, "_look", watched)
+        second.kill()
+        seat = take_seat(path)
+        reader = threading.Thread(target=read)
+        reader.start()
+        assert looked.wait(20)
+        store.close()
+        reader.join(20)
+        seat.leave()
+    assert said
+    assert "is closed" in said[0]
+    assert store._elected._seat is None
+    DuckStore(path).close()
+
+
+def test_an_owner_that_was_stopped_is_named_to_who_reads_and_waited_for_by_who_writes(path, monkeypatch):
+    with Second(path) as second:
+        store = DuckStore(path)
+        journal = store.admit(head())
+        journal.append(note(1))
+        wait_durable(journal)
+        monkeypatch.setattr(client, "_SILENCE", 0.05)
+        monkeypatch.setattr(client, "_GREETING", 0.05)
+        warned = threading.Event()
+        monkeypatch.setattr(warnings, "warn", lambda *_, **__: warned.set())
+        os.kill(second.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, second.pid, os.WSTOPPED)
+        try:
+            with pytest.raises(StoreBusy, match=f"process {second.pid} holds the store and says nothing") as caught:
+                store._elected.place.heads()
+            assert caught.value.pid == second.pid
+            journal.append(note(2))
+            assert warned.wait(20)
+        finally:
+            os.kill(second.pid, signal.SIGCONT)
+        wait_durable(journal)
+        monkeypatch.undo()
+        assert recorded(store, "r1") == [(1,), (2,)]
+        store.close()
