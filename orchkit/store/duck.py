@@ -8,11 +8,13 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from orchkit.clock.ids import wall_micro
-from orchkit.errors import RunHeld, StoreError, StoreReadOnly
+from orchkit.errors import OrchkitError, RunHeld, RunUnknown, StoreError, StoreReadOnly
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.care import Compacted, Keep, compact, prune
@@ -22,10 +24,12 @@ from orchkit.store.damage import Damage
 from orchkit.store.elected import Elected
 from orchkit.store.exports import Exported, export
 from orchkit.store.file import DuckFile
-from orchkit.store.holder import RENEW_SECONDS, Holder, lives, this_process
+from orchkit.store.holder import RENEW_SECONDS, Holder, this_process
+from orchkit.store.inbox import Inbox, Serial
 from orchkit.store.journal import DuckJournal, LateJournal
-from orchkit.store.rows import Entry, Row, head_row, run_of
-from orchkit.store.server import Server
+from orchkit.store.leases import Fetch, Guarded, holders, left_by
+from orchkit.store.rows import Entry, Row, head_row
+from orchkit.store.server import Server, listen
 from orchkit.store.sizes import StoreSize, size_of
 from orchkit.store.wire import OwnerGone
 from orchkit.store.writer import Writer
@@ -34,22 +38,6 @@ __all__ = ["DuckStore"]
 
 T = TypeVar("T")
 
-_TAKEN = """
-    select run, arg_max(holder, seq) as holder, max(seq) as at
-    from (select run, seq, holder from admission where holder is not null
-          union all select run, seq, coalesce(holder, '') from lease)
-    {where} group by run"""
-_STOPPED = "select run, max(seq) as at from event where kind in ('run_ended', 'suspended') group by run"
-_HELD = f"""
-    select t.run, h.p.host, h.p.boot, h.p.pid, h.p.born, h.p.until
-    from ({_TAKEN}) t
-    join (select holder, arg_max({{{{host: host, boot: boot, pid: pid, born: born, until: until}}}}, seq) as p
-          from holder group by holder) h on h.holder = t.holder
-    left join ({_STOPPED}) s on s.run = t.run
-    where s.at is null or s.at < t.at"""
-_LEFT = f"""
-    select t.run from ({_TAKEN.format(where="")}) t left join ({_STOPPED}) s on s.run = t.run
-    where t.holder = ? and (s.at is null or s.at < t.at)"""
 _FEW = 50_000  # runs whose ids are kept in memory; among more, an id that was drawn is trusted to be new
 _RENEW = int(RENEW_SECONDS * 1e6)
 
@@ -89,22 +77,36 @@ class DuckStore:
     def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
         self.path = Path(path).absolute()
         self._lock = threading.Lock()
-        self._taking = threading.Lock()
         self._mine: set[str] = set()
-        self._given: dict[str, str] = {}
+        self._lost: dict[str, str] = {}
         self._ids: set[str] | None = None
         self._renew_at = 0
         self.read_only = read_only
-        self._elected = Elected(self.path, self._server, self._renewal, read_only=read_only)
-        self.notices = self._elected.place.notices
-        self._writer = Writer(self._elected)
-        self._elected.open_doors()
-        self._release_left()
+        self._elected = Elected(self.path, self._server, self._renewal, self._lost.update, read_only=read_only)
+        try:
+            self._writer = Writer(self._elected)
+        except BaseException:
+            self._elected.let_go()
+            raise
+        self._inbox = Inbox(self._writer, lambda: _own(self._elected.place))
+        try:
+            self.notices = self._elected.place.notices
+            self._elected.open_doors()
+            self._release_left()
+        except BaseException:
+            self._undo()
+            raise
         atexit.register(self.close)
         _STORES.add(self)
 
+    def _undo(self) -> None:
+        with suppress(StoreError):  # what is on its way tells more
+            self._writer.close()
+        self._elected.let_go()
+
     def _server(self) -> Server | None:
-        return None if sys.platform == "win32" else Server(self)
+        found = None if sys.platform == "win32" else listen(self.path)
+        return None if found is None else Server(self, *found)
 
     # Runs
 
@@ -133,13 +135,16 @@ class DuckStore:
             self._ids = {run for (run,) in self.fetch("select run from admission")} if count <= _FEW else set()
         if head.run_id in self._ids:
             return False
-        self._ids.add(head.run_id)
+        if len(self._ids) < _FEW:
+            self._ids.add(head.run_id)
         return head.mode == "live" or not self.fetch("select 1 from admission where run = ?", [head.run_id])
 
     def _journal(self, head: Head, n: int, first: Sequence[Entry] = ()) -> DuckJournal:
         kind = LateJournal if head.durability == "exit" else DuckJournal
         run_id = head.run_id
-        return kind(self._writer, head, n, first=first, released=lambda: self._mine.discard(run_id))
+        self._lost.pop(run_id, None)
+        writer = cast(Writer, Guarded(self._writer, run_id, self._lost))
+        return kind(writer, head, n, first=first, released=lambda: self._mine.discard(run_id))
 
     def take(self, run_id: str) -> tuple[Head, list[Event], DuckJournal]:
         """Take a run to go on with it: from now on nobody else may, for as long as this process lives.
@@ -163,8 +168,10 @@ class DuckStore:
             self._mine.add(run_id)
         try:
             head, events = self._read(lambda place: self._taken(place, run_id))
-        except BaseException:
+        except BaseException as error:
             self._mine.discard(run_id)
+            if not isinstance(error, (RunHeld, RunUnknown)):
+                self._give_back(run_id)
             raise
         return head, events, self._journal(head, len(events))
 
@@ -172,44 +179,57 @@ class DuckStore:
         me = this_process()
         return place.take(run_id, me) if isinstance(place, RemoteFile) else self.take_for(run_id, me)
 
+    def _give_back(self, run_id: str) -> None:
+        # It may have been given before it failed; if it is somebody else's, the release does not count.
+        with suppress(OrchkitError):
+            release: list[Entry] = [("lease", (run_id, None))]
+            if isinstance(self._elected.place, RemoteFile):
+                self._writer.push(release)
+            else:
+                self._inbox.append(release, sender=this_process().name, again=False)
+
     def take_for(self, run_id: str, holder: Holder) -> tuple[Head, list[Event]]:
         """Give a run to a process, as the owner of the file, and its log; durable when it returns."""
         self._elected.refuse_to_write()
-        with self._taking:
-            head = self.head(run_id)
-            current = self._holders("where run = ?", [run_id]).get(run_id)
-            if current is not None and current.name != holder.name:
-                raise RunHeld(
-                    f"run {run_id!r} is being executed by process {current.pid} on {current.host}; watch it by "
-                    f"store.run({run_id!r})",
-                    run_id=run_id,
-                    pid=current.pid,
-                    host=current.host,
-                )
-            self._given[run_id] = holder.name
-            self._writer.push([holder.entry(), ("lease", (run_id, holder.name))])
-            return head, self.events(run_id)
+        _own(self._elected.place)
+        self._refuse_held(run_id, holder, self.fetch)
+        while True:
+            # Read first, for it may be long, and what cannot be read is not given.
+            head, events = self.head(run_id), self.events(run_id)
+            if self._writer.call(partial(self._give, run_id, holder, len(events))):
+                return head, events
+
+    def _give(self, run_id: str, holder: Holder, read: int) -> bool:
+        file = _own(self._elected.place)
+        self._refuse_held(run_id, holder, file.fetch)
+        if file.fetch("select count(*) from event where run = ?", [run_id]) != [(read,)]:
+            return False  # the last words of who had it have arrived meanwhile
+        file.commit([holder.entry(), ("lease", (run_id, holder.name))])
+        return True
+
+    def _refuse_held(self, run_id: str, holder: Holder, fetch: Fetch) -> None:
+        current = holders(fetch, run_id).get(run_id)
+        if current is not None and current.name != holder.name:
+            raise RunHeld(
+                f"run {run_id!r} is being executed by process {current.pid} on {current.host}; watch it by "
+                f"store.run({run_id!r})",
+                run_id=run_id,
+                pid=current.pid,
+                host=current.host,
+            )
 
     def _release_left(self) -> None:
         # A store that could not write could not give its leases back either, and this process lives on.
         if self.read_only or self._elected.damage is not None:
             return
-        me = this_process().name
-        if self.fetch("select 1 from holder where holder = ? limit 1", [me]):
-            held = {run for store in _STORES if not store.is_closed() for run in store._mine}
-            left = [run for (run,) in self.fetch(_LEFT, [me]) if run not in held]
+        held = {run for store in list(_STORES) if not store.is_closed() for run in store._mine.copy()}
+        left = [run for run in left_by(self.fetch, this_process().name) if run not in held]
+        if left:
             self._writer.push([("lease", (run, None)) for run in left])
 
     def holders(self) -> dict[str, Holder]:
         """Give the processes that execute runs now, by run."""
-        return self._holders("", [])
-
-    def _holders(
-        self, where: str, parameters: list[Any], fetch: Callable[[str, list[Any]], list[Row]] | None = None
-    ) -> dict[str, Holder]:
-        rows = (fetch or self.fetch)(_HELD.format(where=where), parameters)
-        held = {run: Holder.of(*row) for run, *row in rows}
-        return {run: holder for run, holder in held.items() if lives(holder)}
+        return holders(self.fetch)
 
     def _renewal(self) -> list[Entry]:
         now = wall_micro()
@@ -218,30 +238,29 @@ class DuckStore:
         self._renew_at = now + _RENEW
         return [this_process().entry()]
 
-    def append_durably(self, entries: Sequence[Entry], *, sender: str, again: bool) -> None:
-        """Append what another process sends; with `again`, what is there already is left out.
+    def append_durably(
+        self, entries: Sequence[Entry], *, sender: str, again: bool, serial: Serial = (0, 0)
+    ) -> dict[str, str]:
+        """Append what another process sends.
 
-        Raises
-        ------
-        RunHeld
-            If a run of these was given to somebody else: what a dead process has sent may arrive after its death.
+        Parameters
+        ----------
+        entries : sequence of tuple
+        sender : str
+            Name of the process.
+        again : bool
+            Leave out what is recorded.
+        serial : tuple of int
+            Which of its batches this is; one that was taken already is not taken again.
+
+        Returns
+        -------
+        dict of str to str
+            Its runs that were given to somebody else, and whom; what it says of those is not recorded.
         """
         self._elected.refuse_to_write()
-        if again:
-            entries = self._read(lambda place: place.unseen(entries) if isinstance(place, DuckFile) else entries)
-        if entries:
-            with self._taking:
-                self._refuse_given(entries, sender)
-                self._writer.push(entries)
-            self._writer.flush()
-
-    def _refuse_given(self, entries: Sequence[Entry], sender: str) -> None:
-        for run_id in {run for entry in entries if (run := run_of(entry)) is not None}:
-            if self._given.get(run_id, sender) != sender:
-                raise RunHeld(
-                    f"run {run_id!r} was given to {self._given[run_id]}; process {sender} executes it no more",
-                    run_id=run_id,
-                )
+        _own(self._elected.place)
+        return self._inbox.append(entries, sender=sender, again=again, serial=serial)
 
     # Reading, after all that was appended is committed
 
@@ -321,7 +340,7 @@ class DuckStore:
 
     def _held(self, file: DuckFile) -> dict[str, Holder]:
         mine = dict.fromkeys(self._mine.copy(), this_process())
-        return mine | self._holders("", [], file.fetch)
+        return mine | holders(file.fetch)
 
     def snapshot(self, target: Path) -> None:
         """Copy the file into a new one, as it is at one moment."""
@@ -392,7 +411,7 @@ class DuckStore:
         self._elected.let_go()
 
     def _disown(self) -> None:
-        self._lock, self._taking = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
         self._elected.disown()
         self._writer.disown(
             StoreError(f"{self.path.name} was opened before a fork; open it in one process, or use spawn")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from orchkit.clock.ids import wall_micro
+from orchkit.clock.ids import here, wall_micro
 from orchkit.errors import StoreBusy, StoreError, StoreReadOnly
-from orchkit.store.client import RemoteFile
+from orchkit.store.client import RemoteFile, next_serial
 from orchkit.store.damage import Damage
-from orchkit.store.election import Seat, read_notice, take_reading_seat, take_seat
+from orchkit.store.election import Notice, Seat, read_notice, take_reading_seat, take_seat
 from orchkit.store.file import DuckFile
 from orchkit.store.held import refuse_missing, refuse_unfit
-from orchkit.store.holder import RENEW_SECONDS
+from orchkit.store.holder import RENEW_SECONDS, this_process
 from orchkit.store.rows import Entry, Item
 from orchkit.store.server import Server
 from orchkit.store.wire import OwnerGone
@@ -22,7 +24,9 @@ from orchkit.store.wire import OwnerGone
 __all__ = ["Elected"]
 
 T = TypeVar("T")
-_PATIENCE = 10_000_000  # microseconds; opening a file with a long log takes less than one second
+_AT_FIRST = 2.0  # seconds; opening a file with a long log takes less than one
+_PATIENCE = 10.0
+_WITH_ROWS = 60.0  # rather than to stop the runs whose rows are in hand
 _PAUSE = 0.02  # seconds between two looks
 
 
@@ -36,6 +40,8 @@ class Elected:
         Makes the server when this process owns the file.
     renewal : callable
         Gives the rows by which this process renews its leases, when it is time to.
+    lost : callable
+        Told of runs of this process that were given to somebody else, and whom.
     read_only : bool
         Write nothing, and share the file with others that do not.
     """
@@ -45,6 +51,7 @@ class Elected:
         path: Path,
         serve: Callable[[], Server | None],
         renewal: Callable[[], list[Entry]] = list,
+        lost: Callable[[dict[str, str]], None] = lambda _: None,
         *,
         read_only: bool = False,
     ) -> None:
@@ -52,43 +59,69 @@ class Elected:
         self.read_only = read_only
         self._serve = serve
         self._renewal = renewal
+        self._lost = lost
         self._lock = threading.Lock()
+        self._doors = threading.Lock()  # of its own: an election takes a while, and who closes is not to wait for it
         self._seat: Seat | None = None
         self._server: Server | None = None
         self._shut = False
         self.over = False
-        self.place: DuckFile | RemoteFile = self._elect()
+        self.place: DuckFile | RemoteFile = self._elect(_AT_FIRST)
 
     def open_doors(self) -> None:
         """Serve other processes, if this one owns the file."""
-        if self._seat is not None and not self._shut and not self.read_only:
+        with self._doors:
+            if self._seat is None or self._shut or self.read_only:
+                return
             self._server = self._serve()
-            if self._server is not None:
-                self._seat.announce(self._server.notice)
+            nowhere = Notice(os.getpid(), here(), "", "")
+            self._seat.announce(nowhere if self._server is None else self._server.notice)
 
-    def _elect(self) -> DuckFile | RemoteFile:
-        patience = wall_micro() + _PATIENCE
+    def _elect(self, seconds: float) -> DuckFile | RemoteFile:
+        patience = wall_micro() + int(seconds * 1e6)
         refuse_unfit(self.path)
         if self.read_only:
             refuse_missing(self.path)
         while True:
-            seat = take_reading_seat(self.path) if self.read_only else take_seat(self.path)
-            if seat is not None:
-                return self._sit(seat)
-            notice = read_notice(self.path)
-            if notice is not None:
-                try:
-                    return RemoteFile(notice)
-                except OwnerGone:
-                    pass  # it has just ended, or has not begun
-            if wall_micro() > patience:
-                pid = 0 if notice is None else notice.pid
-                who = f"process {pid}" if pid else "another process, which reads it"
-                raise StoreBusy(
-                    f"{self.path.name} is held by {who} and does not answer; end that process, or use another path",
-                    pid=pid,
-                )
+            try:
+                place, notice = self._look()
+            except StoreBusy as error:
+                # Whoever had it is not done with closing, or somebody looks into it for a moment.
+                if getattr(error, "pid", 0) == os.getpid() or wall_micro() > patience:
+                    raise
+            else:
+                if place is not None:
+                    return place
+                if wall_micro() > patience:
+                    raise self._held_by(0 if notice is None or not notice.is_there() else notice.pid)
+            self._refuse_over()
             threading.Event().wait(_PAUSE)
+
+    def _look(self) -> tuple[DuckFile | RemoteFile | None, Notice | None]:
+        seat = take_reading_seat(self.path) if self.read_only else take_seat(self.path)
+        if seat is not None:
+            return self._sit(seat), None
+        notice = read_notice(self.path)
+        if notice is not None and not notice.address:
+            raise StoreBusy(
+                f"{self.path.name} is held by process {notice.pid}, which cannot share it: no Unix socket can be made "
+                f"beside it, nor in {tempfile.gettempdir()}; end that process, or use another path",
+                pid=notice.pid,
+            )
+        try:
+            return None if notice is None else RemoteFile(notice), notice
+        except OwnerGone:
+            return None, notice  # it has just ended, or has not begun
+
+    def _held_by(self, pid: int) -> StoreBusy:
+        who = f"process {pid}" if pid else "another process, which reads it"
+        return StoreBusy(
+            f"{self.path.name} is held by {who} and does not answer; end that process, or use another path", pid=pid
+        )
+
+    def _refuse_over(self) -> None:
+        if self.over:
+            raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
 
     def _sit(self, seat: Seat) -> DuckFile:
         try:
@@ -157,7 +190,7 @@ class Elected:
                     raise
 
     def _reopened(self, *, confirmed: bool) -> DuckFile:
-        patience = wall_micro() + _PATIENCE
+        patience = wall_micro() + int(_PATIENCE * 1e6)
         while True:
             try:
                 return DuckFile(self.path, confirmed=confirmed)
@@ -168,23 +201,34 @@ class Elected:
 
     def commit(self, batch: Sequence[Item]) -> None:
         """Append rows; durable when it returns, and none twice when the owner goes meanwhile."""
-        batch, again = [*batch, *self._renewal()], False
+        batch, again, serial = [*batch, *self._renewal()], False, next_serial()
         while True:
             place = self.place
             try:
-                place.commit(batch, again=again)
+                self._record(place, batch, again, serial)
                 return
             except OwnerGone:
                 again = True
-                self._succeed(place)
+                self._succeed(place, _WITH_ROWS)
 
-    def _succeed(self, gone: DuckFile | RemoteFile) -> None:
+    def _record(self, place: DuckFile | RemoteFile, batch: Sequence[Item], again: bool, serial: int) -> None:
+        lost: dict[str, str] = {}
+        if isinstance(place, RemoteFile):
+            lost = place.commit(batch, again=again, serial=serial)
+        else:
+            if again:
+                batch, lost = place.meant(batch, this_process().name, again=True)
+            if batch:
+                place.commit(batch)
+        if lost:
+            self._lost(lost)
+
+    def _succeed(self, gone: DuckFile | RemoteFile, seconds: float = _PATIENCE) -> None:
         with self._lock:
-            if self.over:
-                raise StoreError(f"{self.path.name} is closed; open it again with ok.open(path)")
+            self._refuse_over()
             if self.place is gone:
                 gone.let_go()
-                self.place = self._elect()
+                self.place = self._elect(seconds)
                 self.open_doors()
 
     def idle(self) -> float:
@@ -196,7 +240,7 @@ class Elected:
 
     def close_doors(self) -> None:
         """Serve nobody any more; clients find another owner once the seat is left."""
-        with self._lock:
+        with self._doors:
             self._shut = True
             server, self._server = self._server, None
         if server is not None:
@@ -204,16 +248,17 @@ class Elected:
 
     def let_go(self) -> None:
         """Give up the file and the seat; safe to call twice."""
+        self.over = True  # who looks for an owner meanwhile stops
         self.close_doors()
-        self.over = True
-        self.place.let_go()
-        seat, self._seat = self._seat, None
+        with self._lock:
+            self.place.let_go()
+            seat, self._seat = self._seat, None
         if seat is not None:
             seat.leave()
 
     def disown(self) -> None:
         """Forget all of it in a forked child: file, seat and clients stay the parent's."""
-        self._lock = threading.Lock()
+        self._lock, self._doors = threading.Lock(), threading.Lock()
         self.over = True
         self.place.disown()
         for inherited in (self._server, self._seat):

@@ -7,8 +7,10 @@ closes the file, and it ends with the process, however that ends). In the file i
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -20,6 +22,10 @@ if sys.platform != "win32":
 __all__ = ["Notice", "Seat", "read_notice", "take_reading_seat", "take_seat"]
 
 
+# No link to somewhere else, and no waiting for whoever reads a pipe; neither is there on Windows.
+_PLAIN: Final[int] = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
 class Notice(msgspec.Struct, frozen=True):
     """Where an owner can be reached.
 
@@ -28,7 +34,7 @@ class Notice(msgspec.Struct, frozen=True):
     pid : int
     host : str
     address : str
-        Path of its Unix socket.
+        Path of its Unix socket; empty where it serves nobody.
     token : str
         What it must be told first; the file is readable by its user only.
     """
@@ -37,6 +43,16 @@ class Notice(msgspec.Struct, frozen=True):
     host: str
     address: str
     token: str
+
+    def is_there(self) -> bool:
+        """Say whether it is of a process that lives, and not of an owner that was killed."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            pass
+        return True
 
 
 class Seat:
@@ -48,6 +64,8 @@ class Seat:
 
     def announce(self, notice: Notice) -> None:
         """Say where the owner can be reached."""
+        if self._file < 0:
+            return
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, msgspec.json.encode(notice), 0)
 
@@ -84,18 +102,35 @@ def take_seat(path: Path, *, shared: bool = False) -> Seat | None:
     name = _notice_path(path)
     while True:
         try:
-            file = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
+            file = os.open(name, os.O_RDWR | os.O_CREAT | _PLAIN, 0o600)
         except OSError as error:
             raise StoreWriteError(
                 f"{path} cannot be written: {error.strerror} at {name.name}; see that the disk has room and that "
                 f"{path.parent} lets you make files, or use another path"
             ) from error
+        _refuse_strange(file, name)
         if not _lock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path):
             os.close(file)
             return None
         if _is_at(name, file):
             return Seat(file, None if shared else name)
         os.close(file)  # its last owner has just left and taken the file away
+
+
+def _refuse_strange(file: int, name: Path) -> None:
+    """Refuse a file that somebody else put there: it says whom to give what is written."""
+    if _is_ours(file):
+        os.fchmod(file, 0o600)
+        return
+    os.close(file)
+    raise StoreWriteError(
+        f"{name} is no file of this user's, and says who holds the store; remove it if nobody does, or use another path"
+    )
+
+
+def _is_ours(file: int) -> bool:
+    found = os.fstat(file)
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
 
 
 def _lock(file: int, kind: int, path: Path) -> bool:
@@ -121,7 +156,9 @@ def _is_at(name: Path, file: int) -> bool:
 def read_notice(path: Path) -> Notice | None:
     """Read where the owner can be reached; None while there is none, or it is not ready."""
     try:
-        return msgspec.json.decode(_notice_path(path).read_bytes(), type=Notice)
+        file = os.open(_notice_path(path), os.O_RDONLY | _PLAIN)
+        with open(file, "rb") as found:
+            return msgspec.json.decode(found.read(), type=Notice) if _is_ours(file) else None
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
 
@@ -160,8 +197,6 @@ def take_reading_seat(path: Path) -> Seat | None:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             if os.path.samestat(os.stat(name), os.fstat(file)):
-                # What it says is of an owner that was killed.
-                os.truncate(name, 0)
                 return _ReadingSeat(file, name)
         except BlockingIOError:
             os.close(file)
@@ -176,7 +211,7 @@ def take_reading_seat(path: Path) -> Seat | None:
 def _opened_to_read(name: Path) -> int:
     for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
         try:
-            return os.open(name, flags, 0o600)
+            return os.open(name, flags | _PLAIN, 0o600)
         except OSError:
             pass
     return -1

@@ -24,6 +24,7 @@ from orchkit.model.records import Head
 from orchkit.store.arrow import as_arrow, as_table
 from orchkit.store.checkpoint import Checkpoints
 from orchkit.store.held import inode_of, release
+from orchkit.store.leases import Leases
 from orchkit.store.look import is_damage, last_seq, unreadable
 from orchkit.store.opening import open_file
 from orchkit.store.rows import Bulk, Entry, Item, Row, body_of, event_of, head_of, row_by_row
@@ -65,6 +66,8 @@ class DuckFile:
         What is missing; until that is confirmed nothing is written.
     notices : tuple of StoreNotice
         What opening it had to do.
+    leases : Leases
+        Whose its runs are; for the writer's thread.
 
     Raises
     ------
@@ -84,6 +87,7 @@ class DuckFile:
         self._gone = False
         self._seq = 0
         self._refs: set[str] | None = None
+        self.leases = Leases()
         self._checkpoints = Checkpoints(path)
         self._open(read_only=read_only, confirmed=confirmed)
 
@@ -103,13 +107,11 @@ class DuckFile:
 
     # On the writer's thread
 
-    def commit(self, batch: Sequence[Item], *, again: bool = False) -> None:
-        """Append rows in one transaction; durable when it returns. With `again` those that are there are left out."""
+    def commit(self, batch: Sequence[Item]) -> None:
+        """Append rows in one transaction; durable when it returns."""
         self._refuse_to_write()
         if self._checkpoints.due():
             self._merge()
-        if again:
-            batch = self.unseen(batch)
         rows: dict[str, list[Row]] = {}
         bulks: list[Bulk] = []
         for item in batch:
@@ -135,10 +137,32 @@ class DuckFile:
             self._writing.execute("commit")
         if inode_of(self.path) != self._inode:
             raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open")
+        self.leases.note(rows.get("admission", ()), 1, -1)
+        self.leases.note(rows.get("lease", ()), 1, -1)
         runs = Counter([row[_RUN + 1] for row in rows.get("event", ())])
         for bulk in bulks:
             runs.update(bulk.columns[_RUN])
         self._mark(runs)
+
+    def meant(self, batch: Sequence[Item], sender: str, *, again: bool) -> tuple[list[Entry], dict[str, str]]:
+        """Give what is to be committed of the rows of a process that is not the owner, or was not when it sent them.
+
+        Parameters
+        ----------
+        batch : sequence
+        sender : str
+            Name of the process.
+        again : bool
+            Leave out what is recorded.
+
+        Returns
+        -------
+        list of tuple
+            The rows.
+        dict of str to str
+            The runs that were given to somebody else, and whom.
+        """
+        return self.leases.meant(self.fetch, self.unseen(batch) if again else row_by_row(batch), sender)
 
     def _refuse_to_write(self) -> None:
         if self.damage is not None:
@@ -154,6 +178,7 @@ class DuckFile:
 
     def mark_anew(self) -> None:
         """Let the marks begin with what is in the file now; for the writer's thread, after whatever takes rows away."""
+        self.leases.forget()
         if self._marks is not None:
             self._marks.begin(*last_seq(self._writing))
 

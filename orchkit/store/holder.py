@@ -29,7 +29,7 @@ class Holder(msgspec.Struct, frozen=True):
     Attributes
     ----------
     host, boot : str
-        The machine, and which of its starts: a pid means nothing after another.
+        The machine, and which of its starts, on Linux also which space of pids: elsewhere a pid means nothing.
     pid : int
     born : str
         When the process began, as the system tells it: a pid is given again.
@@ -71,7 +71,7 @@ def _this(pid: int) -> Holder:
 
 def lives(holder: Holder) -> bool:
     """Say whether a lease of it holds: exactly on this machine, by its expiry elsewhere."""
-    if (holder.host, holder.boot) != (here(), _boot()) or sys.platform == "win32":  # where os.kill would end it
+    if not _is_near(holder) or sys.platform == "win32":  # where os.kill would end it
         return holder.until > wall_micro()
     try:
         os.kill(holder.pid, 0)
@@ -82,12 +82,18 @@ def lives(holder: Holder) -> bool:
     return _born(holder.pid) == holder.born
 
 
+def _is_near(holder: Holder) -> bool:
+    # The name of a machine may change while it runs; no two starts have the same identity.
+    return holder.boot == _boot() if _boot() else holder.host == here() and not holder.boot
+
+
 @lru_cache(maxsize=1)
 def _boot() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}:{os.stat('/proc/self/ns/pid').st_ino}"  # containers on one machine have pids of their own
     except OSError:
-        return _said_by("sysctl", "-n", "kern.boottime") or ""
+        return _said_by("sysctl", "-n", "kern.bootsessionuuid") or ""
 
 
 def _born(pid: int) -> str | None:
@@ -105,7 +111,9 @@ def _born(pid: int) -> str | None:
 
 def _said_by(*command: str) -> str | None:
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        # In one language and zone: what two processes are told of a third is compared.
+        env = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
+        said = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False, env=env)
     except (OSError, subprocess.SubprocessError):
         return None
     return said.stdout.strip() or None

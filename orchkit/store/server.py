@@ -21,19 +21,22 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from orchkit.clock.ids import here
-from orchkit.errors import OrchkitError, StoreError, StoreWriteError
+from orchkit.errors import OrchkitError, StoreError
 from orchkit.store.care import Keep
 from orchkit.store.election import Notice
 from orchkit.store.holder import Holder
 from orchkit.store.schema import SCHEMA_VERSION
-from orchkit.store.wire import OwnerGone, entries_of, receive, send, told_of
+from orchkit.store.wire import OwnerGone, entries_of, receive, refuse_unfit_holder, send, told_of
 
 if TYPE_CHECKING:
     from orchkit.store.duck import DuckStore
 
-__all__ = ["Server"]
+__all__ = ["Server", "listen"]
 
 _LONGEST: Final = 100  # bytes of a Unix socket's path; the system's bound is 104 or 108
+_MOST: Final = 256  # connections at the same time; more wait until one ends
+_GREETING: Final = 10.0  # seconds that a stranger may take to show the token
+_PAUSE: Final = 0.1  # seconds
 
 
 class Server:
@@ -43,12 +46,15 @@ class Server:
     ----------
     store : DuckStore
         Its owner's.
+    listener : socket.socket
+        From `listen`.
+    address : str
     """
 
-    def __init__(self, store: DuckStore) -> None:
+    def __init__(self, store: DuckStore, listener: socket.socket, address: str) -> None:
         self._store = store
         self._token = secrets.token_hex(16)
-        self._listener, self._address = _listen(store.path)
+        self._listener, self._address = listener, address
         self._links: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -75,29 +81,42 @@ class Server:
             link.close()
 
     def _accept(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 link, _ = self._listener.accept()
             except OSError:
-                return
+                if not self._closed:  # too many open files, for now
+                    threading.Event().wait(_PAUSE)
+                continue
             with self._lock:
-                if self._closed:
+                if self._closed or len(self._links) >= _MOST:
                     link.close()
-                    return
+                    continue
                 self._links.add(link)
+            self._begin(link)
+
+    def _begin(self, link: socket.socket) -> None:
+        try:
             threading.Thread(target=self._serve, args=(link,), daemon=True, name="orchkit-served").start()
+        except RuntimeError:  # no more threads, for now
+            self._end(link)
 
     def _serve(self, link: socket.socket) -> None:
         try:
+            link.settimeout(_GREETING)
             who = self._greet(link)
+            link.settimeout(None)
             while who is not None:
                 self._answer(link, who, receive(link))
-        except OwnerGone:
+        except (OwnerGone, OSError):
             pass
         finally:
-            with self._lock:
-                self._links.discard(link)
-            link.close()
+            self._end(link)
+
+    def _end(self, link: socket.socket) -> None:
+        with self._lock:
+            self._links.discard(link)
+        link.close()
 
     def _greet(self, link: socket.socket) -> str | None:
         hello = receive(link, stranger=True)
@@ -109,25 +128,35 @@ class Server:
 
     def _answer(self, link: socket.socket, who: str, asked: Any) -> None:
         try:
-            op, *arguments = asked
-            answer = _OPS[op](self._store, who, *arguments)
-        except StoreWriteError as error:
-            # The owner can write no more, or closes: another one may.
-            raise OwnerGone from error
-        except OrchkitError as error:
-            send(link, [False, told_of(error)])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            send(link, [False, told_of(StoreError(f"the owner of the store did not understand: {error}"))])
-        else:
-            send(link, [True, answer])
+            send(link, [True, self._done(who, asked)])
+        except OwnerGone:
+            raise
+        except Exception as error:
+            # A link that breaks makes its client ask again, and somebody's question would never end.
+            if self._store.is_closed():
+                raise OwnerGone from error  # another one may
+            send(link, [False, told_of(_told(error))])
+
+    def _done(self, who: str, asked: Any) -> Any:
+        op, *arguments = asked
+        return _OPS[op](self._store, who, *arguments)
 
 
-def _push(store: DuckStore, who: str, sent: Any, again: bool) -> None:
-    store.append_durably(entries_of(sent), sender=who, again=again)
+def _told(error: Exception) -> OrchkitError:
+    if isinstance(error, OrchkitError):
+        return error
+    return StoreError(f"the owner of the store could not do it: {type(error).__name__}: {error!s:.300}")
+
+
+def _push(store: DuckStore, who: str, sent: Any, again: Any, serial: Any = (0, 0)) -> dict[str, str]:
+    number, part = msgspec.convert(serial, tuple[int, int])
+    return store.append_durably(entries_of(sent), sender=who, again=_flag(again), serial=(number, part))
 
 
 def _take(store: DuckStore, _: str, run_id: str, holder: Any) -> Any:
-    return store.take_for(run_id, msgspec.convert(holder, Holder))
+    taker = msgspec.convert(holder, Holder)
+    refuse_unfit_holder(taker)
+    return store.take_for(str(run_id), taker)
 
 
 def _query(store: DuckStore, _: str, sql: str, parameters: Any) -> bytes:
@@ -179,29 +208,34 @@ _OPS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def _listen(path: Path) -> tuple[socket.socket, str]:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    errors: list[OSError] = []
+def listen(path: Path) -> tuple[socket.socket, str] | None:
+    """Make the socket at which a store is served; None where no socket can be made."""
     for address in _addresses(path):
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with suppress(FileNotFoundError):
-                os.unlink(address)  # of an owner that was killed
-            listener.bind(address)
-            os.chmod(address, 0o600)
-            listener.listen(64)
+            _bind(listener, address)
             return listener, address
-        except OSError as error:  # a disk that has no sockets
-            errors.append(error)
-    listener.close()
-    raise StoreWriteError(
-        f"{path} cannot be shared with other processes: {errors[-1]}; see that {path.parent} lets you make files"
-    ) from errors[-1]
+        except OSError:  # a disk that has no sockets, or a path that is too long
+            listener.close()
+    return None
+
+
+def _bind(listener: socket.socket, address: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(address)  # of an owner that was killed
+    listener.bind(address)
+    try:
+        os.chmod(address, 0o600)
+        listener.listen(64)
+    except OSError:
+        os.unlink(address)
+        raise
 
 
 def _addresses(path: Path) -> list[str]:
-    beside = f"{path}.sock"
-    elsewhere = Path(tempfile.gettempdir(), f"orchkit-{os.getpid()}-{secrets.token_hex(4)}.sock")
-    return [beside, str(elsewhere)] if len(os.fsencode(beside)) <= _LONGEST else [str(elsewhere)]
+    name = f"orchkit-{os.getpid()}-{secrets.token_hex(4)}.sock"
+    elsewhere = [os.path.join(folder, name) for folder in (tempfile.gettempdir(), "/tmp")]
+    return [address for address in (f"{path}.sock", *elsewhere) if len(os.fsencode(address)) <= _LONGEST]
 
 
 def _shut(link: socket.socket) -> None:

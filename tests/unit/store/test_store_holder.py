@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from orchkit.clock.ids import wall_micro
 from orchkit.errors import RunHeld
 from orchkit.store.duck import DuckStore
-from orchkit.store.holder import LEASE_SECONDS, RENEW_SECONDS, Holder, _born, lives, this_process
+from orchkit.store.holder import LEASE_SECONDS, RENEW_SECONDS, Holder, _born, _said_by, lives, this_process
 from orchkit.store.rows import stamp
 
 HOUR = 3_600_000_000
@@ -35,11 +35,26 @@ def test_a_process_that_ended_is_gone_at_once_also_before_somebody_waits_for_it(
     assert not lives(other)
 
 
-@pytest.mark.parametrize("field", ["host", "boot"])
-def test_what_this_machine_cannot_know_of_is_told_by_the_expiry(field):
-    elsewhere = replace(this_process(), **{field: "elsewhere"})
+def test_what_this_machine_cannot_know_of_is_told_by_the_expiry():
+    elsewhere = replace(this_process(), boot="elsewhere")
     assert lives(replace(elsewhere, until=wall_micro() + HOUR))
     assert not lives(replace(elsewhere, until=wall_micro() - 1))
+
+
+def test_a_machine_that_was_renamed_is_the_same():
+    assert lives(replace(this_process(), host="of yesterday", until=wall_micro() - 1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one space of pids")
+def test_another_container_of_this_machine_has_pids_of_its_own():
+    assert this_process().boot.endswith(f":{os.stat('/proc/self/ns/pid').st_ino}")
+
+
+def test_the_language_and_the_zone_of_a_process_do_not_matter(monkeypatch):
+    command = ("sh", "-c", "echo $LC_ALL $TZ")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert _said_by(*command) == "C UTC"
 
 
 def test_a_row_says_until_when():
@@ -58,7 +73,7 @@ def test_a_run_of_another_machine_is_held_until_its_lease_expires(tmp_path):
     journal.append(note(1))
     wait_durable(journal)
     journal.release()
-    far = replace(this_process(), host="far", pid=7)
+    far = replace(this_process(), host="far", boot="far", pid=7)
     for until, held in ((wall_micro() + HOUR, True), (wall_micro() - 1, False)):
         entry, row = far.entry()
         store._writer.push([(entry, (*row[:-1], stamp(until))), ("lease", ("r1", far.name))])
