@@ -304,21 +304,21 @@ class RemoteFile:
 
     def prune(self, keep: Keep, *, dry_run: bool) -> list[Row]:
         """Let the owner delete ended runs."""
-        return [tuple(row) for row in self._ask_once("prune", keep, dry_run)]
+        return [tuple(row) for row in self._tend("prune", keep, dry_run)]
 
     def compact(self) -> Compacted:
         """Let the owner compact the file."""
-        return Compacted(*self._ask_once("compact"))
+        return Compacted(*self._tend("compact"))
 
     def snapshot(self, target: Path) -> None:
         """Let the owner copy the file."""
-        self._ask_once("snapshot", str(target))
+        self._tend("snapshot", str(target))
 
     def export(self, folder: Path, *, overwrite: bool) -> list[Exported]:
         """Let the owner export the file."""
-        return [Exported(*row) for row in self._ask_once("export", str(folder), overwrite)]
+        return [Exported(*row) for row in self._tend("export", str(folder), overwrite)]
 
-    def _ask_once(self, *asked: Any) -> Any:
+    def _tend(self, *asked: Any) -> Any:
         return self._links.ask(*asked, silent=self._refuse_silence, once=True)
 
     def idle(self) -> None:

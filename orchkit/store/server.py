@@ -145,7 +145,9 @@ class Server:
 def _told(error: Exception) -> OrchkitError:
     if isinstance(error, OrchkitError):
         return error
-    return StoreError(f"the owner of the store could not do it: {type(error).__name__}: {error!s:.300}")
+    is_asked_wrong = isinstance(error, (KeyError, TypeError, ValueError, AttributeError))
+    what = "did not understand" if is_asked_wrong else "could not do it"
+    return StoreError(f"the owner of the store {what}: {type(error).__name__}: {error!s:.300}")
 
 
 def _push(store: DuckStore, who: str, sent: Any, again: Any, serial: Any = (0, 0)) -> dict[str, str]:

@@ -174,7 +174,7 @@ def test_rows_of_holders_go_when_nobody_needs_them(store):
     append([("holder", ("needed", "elsewhere", "b", 1, "born", care.stamp(START + 1)))])
     journal = store.admit(head("open"))
     journal.append(note(1))
-    append([("lease", ("open", "needed"))])
+    store._writer.push([("lease", ("open", "needed"))])
     gone(store, runs=0)
     assert store.fetch("select until from holder where holder = 'needed'") == [(care.stamp(START + 1),)]
     assert store.fetch("select count(*) from holder where holder = 'dead'") == [(0,)]

@@ -294,7 +294,7 @@ for write in (lambda: store._kept.admit(head("theirs")), lambda: store._kept.tak
     except StoreReadOnly as error:
         print("acknowledged events are missing" in str(error), error.missing)
 try:
-    store._kept._elected.place.commit([("lease", ("r0", "mine"))])
+    store._kept._elected.place.commit([("lease", ("r0", None))])
 except StoreReadOnly as error:
     print("refused by the owner", error.missing)
 store.confirm()

@@ -114,7 +114,7 @@ def test_an_answer_that_cannot_be_sent_is_an_error_and_not_the_end(store, peer, 
     with pytest.raises(StoreError, match="MemoryError"):
         peer.heads()
     monkeypatch.setitem(server._OPS, "heads", lambda *_: object())
-    with pytest.raises(StoreError, match="could not do it"):
+    with pytest.raises(StoreError, match="the owner of the store did not"):
         peer.heads()
     monkeypatch.setattr("orchkit.store.wire._LONGEST", 1000)
     with pytest.raises(StoreError, match="bytes are too many to be sent between processes"):
