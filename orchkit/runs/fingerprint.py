@@ -7,6 +7,7 @@ import inspect
 import linecache
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
@@ -114,7 +115,7 @@ def _content(cell: CellType) -> Any:
 @lru_cache(maxsize=4096)
 def _code_text(code: CodeType, file: str, annotations: str) -> str:
     try:
-        tree = ast.parse(textwrap.dedent(_source(code)))
+        tree = _parsed(textwrap.dedent(_source(code)))
     except (OSError, TypeError, SyntaxError):
         # No source (exec, a frozen module): bytecode, which differs between Python versions.
         return f"{sys.version_info[:2]} {_bytecode(code)} {annotations}"
@@ -137,6 +138,19 @@ def _source(code: CodeType) -> str:
     return inspect.getsource(code) if end is None else "".join(lines[code.co_firstlineno - 1 : end])
 
 
+def _parsed(text: str) -> ast.Module:
+    # One at a time: Python 3.11 counts the depth of what it builds for all threads at once (cpython issue 106905),
+    # and says so by a SystemError; another thread of the user's may parse too, so it is tried again.
+    with _PARSING:
+        for _ in range(3):
+            try:
+                return ast.parse(text)
+            except SystemError:
+                continue
+        return ast.parse(text)
+
+
+_PARSING = threading.Lock()
 _LENGTHS: dict[str, tuple[list[str], dict[tuple[int, str], int]]] = {}
 
 
@@ -150,7 +164,7 @@ def _lengths(file: str, lines: list[str]) -> dict[tuple[int, str], int]:
 
 def _ends(text: str) -> Iterator[tuple[tuple[int, str], int]]:
     try:
-        tree = ast.parse(text)
+        tree = _parsed(text)
     except SyntaxError:
         return
     for node in ast.walk(tree):

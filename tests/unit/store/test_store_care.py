@@ -530,7 +530,7 @@ def test_what_the_owner_refuses_is_said_to_who_asked(owned, path, tmp_path):
 def test_what_makes_no_sense_is_not_understood(owned, asked):
     ended(owned, "r")
     with pytest.raises(StoreError, match="did not understand"):
-        owned._elected.place._tend(*asked)
+        owned._elected.place._ask(*asked)
     assert runs(owned) == ["r"]
 
 
