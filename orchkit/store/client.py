@@ -231,10 +231,14 @@ class RemoteFile:
     @property
     def damage(self) -> Damage | None:
         """What is missing in the file, as its owner knows."""
-        # What is whole stays so for as long as it has this owner.
-        answer = None if self._whole else self._ask("damage")
+        answer = self._ask("damage")
         self._whole = answer is None
         return None if answer is None else msgspec.convert(answer, Damage)
+
+    @property
+    def known_damage(self) -> Damage | None:
+        """The same without asking again: what is whole stays so for as long as it has this owner."""
+        return None if self._whole else self.damage
 
     @property
     def notices(self) -> tuple[StoreNotice, ...]:

@@ -162,7 +162,7 @@ class Elected:
         """
         if self.read_only:
             raise StoreReadOnly(f"{self.path.name} is open for reading only; close it, and open it by ok.open(path)")
-        damage = self.damage
+        damage = self.ask(lambda place: place.known_damage)
         if damage is not None:
             raise damage.refusal()
 

@@ -23,6 +23,7 @@ from orchkit.model.events import Event
 from orchkit.model.records import Head
 from orchkit.store.arrow import as_arrow, as_table
 from orchkit.store.checkpoint import Checkpoints
+from orchkit.store.damage import Damage
 from orchkit.store.held import inode_of, release
 from orchkit.store.leases import Leases
 from orchkit.store.look import is_damage, last_seq, unreadable
@@ -104,6 +105,11 @@ class DuckFile:
         except duckdb.Error as error:
             self._shut()
             raise unreadable(self.path, error) from error
+
+    @property
+    def known_damage(self) -> Damage | None:
+        """What is missing in the file."""
+        return self.damage
 
     # On the writer's thread
 
