@@ -1,8 +1,6 @@
 """Kill a process that writes, checkpoints and marks, anywhere: no false alarm; take its log away: an exact one."""
 
-import os
 import random
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from store_child import event
+from store_kills import killed_after
 
 from orchkit.errors import StoreReadOnly
 from orchkit.model.records import Head
@@ -18,23 +17,6 @@ from orchkit.store.duck import DuckStore
 CHILD = Path(__file__).with_name("marks_child.py")
 ROOT = Path(__file__).parents[2]
 RUNS = 3
-
-
-def killed_after(path, turn, lines):
-    """Let a child write until it has acknowledged that many events; give how many it did, by run."""
-    command = [sys.executable, str(CHILD), str(path), str(turn), str(RUNS)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    acknowledged = Counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as child:
-        for line in child.stdout:
-            if line.endswith(b"\n"):
-                acknowledged[line.split()[0].decode()] += 1
-            if acknowledged.total() == lines:
-                child.send_signal(signal.SIGKILL)
-        errors = child.stderr.read()
-        child.wait()
-    assert child.returncode == -signal.SIGKILL, errors.decode()
-    return acknowledged
 
 
 def check(path, acknowledged, *, taken=False):
@@ -60,7 +42,7 @@ def check(path, acknowledged, *, taken=False):
 def kill_often(path, seed, kills, most):
     dice, acknowledged, checkpoints = random.Random(seed), Counter(), 0
     for turn in range(kills):
-        acknowledged += killed_after(path, turn, dice.randrange(1, most))
+        acknowledged += killed_after("marks_child.py", RUNS, path, turn, dice.randrange(1, most))
         wal = path.with_name(path.name + ".wal")
         checkpoints += not wal.exists() or wal.stat().st_size < 40_000
         if dice.random() < 0.4 and wal.exists():

@@ -1,15 +1,12 @@
 """Kill a process that writes to a store, anywhere, and open the file again: what it acknowledged is there."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from store_child import event
+from store_kills import killed_after
 
 from orchkit.store.duck import DuckStore
 from orchkit.store.schema import APPENDED
@@ -17,25 +14,6 @@ from orchkit.store.schema import APPENDED
 CHILD = Path(__file__).with_name("store_child.py")
 ROOT = Path(__file__).parents[2]
 RUNS = 4
-
-
-def killed_after(path, turn, lines):
-    """Let a child write until it has acknowledged that many events; give how many it did, by run."""
-    command = [sys.executable, str(CHILD), str(path), str(turn), str(RUNS)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    acknowledged = Counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as child:
-        for line in child.stdout:
-            if line.endswith(b"\n"):
-                run_id, n = line.split()
-                assert int(n) == acknowledged[run_id.decode()] + 1, "acknowledged out of order"
-                acknowledged[run_id.decode()] += 1
-            if acknowledged.total() == lines:
-                child.send_signal(signal.SIGKILL)
-        errors = child.stderr.read()
-        child.wait()
-    assert child.returncode == -signal.SIGKILL, errors.decode()
-    return acknowledged
 
 
 def check(path, acknowledged):
@@ -59,7 +37,7 @@ def check(path, acknowledged):
 def kill_often(path, seed, kills, most):
     dice, acknowledged = random.Random(seed), Counter()
     for turn in range(kills):
-        acknowledged += killed_after(path, turn, dice.randrange(1, most))
+        acknowledged += killed_after("store_child.py", RUNS, path, turn, dice.randrange(1, most))
         # Not after each: sometimes a child finds the log of a killed one, and is killed too.
         if dice.random() < 0.6 or turn == kills - 1:
             check(path, acknowledged)
