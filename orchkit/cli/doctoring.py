@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import textwrap
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +37,6 @@ from orchkit.errors import StoreError, StoreUnreadable
 
 if TYPE_CHECKING:
     from orchkit.hall.store import Store
-    from orchkit.store.election import Notice
 
 __all__ = ["Finding", "doctor"]
 
@@ -106,12 +106,10 @@ def _examined(path: Path, *, confirm: bool) -> dict[str, Any]:
     else:
         with opened:
             if confirm:
-                _confirm(opened)
+                opened.confirm()
             told["schema_version"] = _attempt(lambda: _schema(opened))
             told["size"] = _attempt(lambda: asdict(opened.size()))
-            told["runs"] = (
-                _attempt(lambda: {str(k): int(v) for k, v in opened.runs().status.value_counts().items()}) or {}
-            )
+            told["runs"] = _attempt(lambda: dict(Counter(opened.runs().status))) or {}
             findings = [*_findings(opened), *_leftovers(path)]
     told["findings"] = [asdict(finding) for finding in findings]
     told["healthy"] = not any(finding.severity == "error" for finding in findings)
@@ -119,29 +117,19 @@ def _examined(path: Path, *, confirm: bool) -> dict[str, Any]:
 
 
 def _owner(path: Path) -> dict[str, Any] | None:
-    notice = _notice(path)
-    return None if notice is None else {"pid": notice.pid, "host": notice.host}
-
-
-def _notice(path: Path) -> Notice | None:
     from orchkit.store.client import RemoteFile
     from orchkit.store.election import read_notice
     from orchkit.store.wire import OwnerGone
 
     # What a killed owner wrote is still there: only who answers is one.
     notice = read_notice(path.absolute().resolve())
+    if notice is None:
+        return None
     try:
-        if notice is not None:
-            RemoteFile(notice).let_go()
-        return notice
+        RemoteFile(notice).let_go()
     except (OwnerGone, StoreError):
         return None
-
-
-def _confirm(store: Store) -> None:
-    go_on = getattr(store, "confirm", None)
-    if callable(go_on):
-        go_on()
+    return {"pid": notice.pid, "host": notice.host}
 
 
 def _attempt(look: Callable[[], Any]) -> Any:
@@ -169,11 +157,9 @@ def _export(store: Store) -> str:
 
 
 def _damage(store: Store) -> Iterator[Finding]:
-    damage = getattr(store, "damage", None)
-    if damage is not None:
-        yield Finding(
-            "error", "damage", str(damage), f"go on without it: orchkit doctor --confirm --store {store.path}"
-        )
+    if store.damage is not None:
+        todo = f"go on without it: orchkit doctor --confirm --store {store.path}"
+        yield Finding("error", "damage", str(store.damage), todo)
 
 
 def _unread(store: Store) -> Iterator[Finding]:
@@ -234,22 +220,12 @@ def _payloads(store: Store) -> Iterator[Finding]:
 
 
 def _stuck(store: Store) -> Iterator[Finding]:
-    look = getattr(store, "stuck", None)
-    rows = records(look()) if callable(look) else _cut_off(store)
+    rows = records(store.stuck())
     for row in rows[:_FEW]:
         what = f"run {row['run']} of {row['workflow']} is {row['status']}: {row['why']}"
         yield Finding("warning", "stuck", what, row["todo"])
     if len(rows) > _FEW:
         yield Finding("warning", "stuck", f"{len(rows) - _FEW} more runs are stuck", "orchkit runs lists them")
-
-
-def _cut_off(store: Store) -> list[dict[str, Any]]:
-    runs = records(store.runs())
-    held = store._kept.holders()
-    open_ = [one for one in runs if one["status"] == "open" and one["run"] not in held]
-    why, todo = "its log has no end and nothing executes it", "orchkit resume RUN --workflow FILE.py:name"
-    return [{"run": one["run"], "workflow": one["workflow"], "status": "orphaned", "why": why, "todo": todo}
-            for one in open_]  # fmt: skip
 
 
 def _sizes(store: Store) -> Iterator[Finding]:

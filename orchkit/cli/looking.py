@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["runs", "show"]
 
-_RUN: Final = (
-    "run", "workflow", "mode", "seed", "started", "durability", "parent", "status", "t", "events", "cost", "tokens",
-)  # fmt: skip
 _EVENT: Final = (
     "seq", "t", "kind", "node", "item", "generation", "leg", "attempt", "status", "dur", "cost", "tokens", "error",
     "by",
@@ -69,7 +66,7 @@ def runs(
 ) -> None:
     """List the runs of a store, in order of admission."""
     with ending("runs"), open_for_reading(store) as opened:
-        found = _runs(opened)
+        found = records(opened.runs())
         found = [run for run in found if status in (None, run["status"]) and workflow in (None, run["workflow"])]
         shown = found if limit is None else found[-limit:]
         if as_json:
@@ -78,11 +75,6 @@ def runs(
         if shown:
             typer.echo(_runs_table(shown))
         typer.echo(f"{len(shown)} of {len(found)} runs" if len(shown) < len(found) else f"{len(found)} runs")
-
-
-def _runs(store: Store) -> list[dict[str, Any]]:
-    frame = store.runs()
-    return records(frame[[name for name in _RUN if name in frame.columns]])
 
 
 def _runs_table(found: list[dict[str, Any]]) -> str:
@@ -112,7 +104,7 @@ def show(
 def _told(store: Store, run_id: str) -> dict[str, Any]:
     if "'" in run_id:
         raise Refusal(f"{run_id!r} is no id that orchkit gives")
-    (head,) = (run for run in _runs(store) if run["run"] == run_id)
+    (head,) = (run for run in records(store.runs()) if run["run"] == run_id)
     pending = store.pending()
     events = store.events(run_id).tail(_LAST)
     return {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_workflow", "resume"]
 
-_STOPPED = ("open", "orphaned", "suspended")
+_STOPPED = ("orphaned", "suspended")
 _FINE = ("completed", "degraded", "waiting")
 
 
@@ -143,8 +144,6 @@ def _settle(run_id: str, run: Run | None, refusal: str) -> dict[str, Any]:
 
 
 def _print(told: list[dict[str, Any]]) -> None:
-    import json
-
     def what(one: dict[str, Any]) -> str:
         if one["status"] == "waiting":
             return f"asks {', '.join(one['asks'])}; suspended until it is resumed and answered"

@@ -174,7 +174,7 @@ def fork(run: Handle, at: str | None, set_: Mapping[str, Any], program: Program 
     state = fold(graph, events)
     planned = list(_plan(program, state, None if at is None else graph.index[at], effects))
     _admit(store, head, events)
-    return Fork(head, program, store, getattr(run, "deps", None), planned)
+    return Fork(head, program, store, run.deps, planned)
 
 
 def _where(run: Handle, program: Program | None) -> tuple[RunStore, Program]:

@@ -38,6 +38,7 @@ class Handle(Protocol):
     head: Head
     program: Program | None
     store: RunStore | None
+    deps: object
 
     def log(self) -> list[Event]:
         """Give its events so far."""
@@ -93,6 +94,7 @@ class PastRun:
         self.head = head
         self.store = store
         self.program = program
+        self.deps: object = None  # nobody records them
         self._events = list(events)
         self._error = error
         self._holder = holder

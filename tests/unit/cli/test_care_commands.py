@@ -7,6 +7,7 @@ import pandas as pd
 import store_lab
 
 import orchkit as ok
+from orchkit.hall.store import Store
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 
@@ -197,11 +198,9 @@ def test_room_that_a_compaction_would_give_back(orchkit, path):
 
 
 def test_what_a_store_says_of_its_damage_is_told_and_confirmed(orchkit, path, lab, monkeypatch):
-    from orchkit.hall.store import Store
-
     said = ["3 acknowledged events missing"]
-    monkeypatch.setattr(Store, "damage", property(lambda _: said[0] if said else None), raising=False)
-    monkeypatch.setattr(Store, "confirm", lambda _: said.clear(), raising=False)
+    monkeypatch.setattr(Store, "damage", property(lambda _: said[0] if said else None))
+    monkeypatch.setattr(Store, "confirm", lambda _: said.clear())
     finding = found(orchkit, path, code=1)["damage"]
     assert finding["what"] == "3 acknowledged events missing"
     assert "--confirm" in finding["todo"]
