@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from orchkit.model.kinds import kind_of
+from orchkit.model.wording import one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,7 +150,7 @@ def _pack_dataframe(frame: pd.DataFrame) -> bytes:
     try:
         table = pa.Table.from_pandas(frame)
     except Exception as error:
-        raise Unpackable(f"{_one_line(error)}; {_MEND_COLUMN}") from error
+        raise Unpackable(f"{one_line(error)}; {_MEND_COLUMN}") from error
     meta = dict(table.schema.metadata)
     about = json.loads(meta[b"pandas"])
     # Which versions wrote it is no part of the value: the same frame has the same bytes, and a log the same digest.
@@ -180,7 +181,7 @@ def _dataframe_differs(one: pd.DataFrame, other: pd.DataFrame) -> str:
     try:
         assert_frame_equal(one, other, check_exact=True, check_freq=False)
     except (AssertionError, ValueError) as error:
-        return f"it would come back otherwise: {_one_line(error)}; reset_index() or rename what differs"
+        return f"it would come back otherwise: {one_line(error)}; reset_index() or rename what differs"
     return "" if one.attrs == other.attrs else "its attrs would be lost; keep them beside the frame"
 
 
@@ -202,10 +203,6 @@ def _series_differs(one: pd.Series[Any], other: pd.Series[Any]) -> str:
     if one.name != other.name:
         return f"its name would come back as {other.name!r}; give it a text for a name"
     return _dataframe_differs(one.to_frame(), other.to_frame())
-
-
-def _one_line(error: BaseException) -> str:
-    return ". ".join(str(part).strip() for part in error.args).replace("\n", " ")[:300]
 
 
 _MEND_NAMES: Final = "make them text: frame.columns = frame.columns.map(str)"

@@ -33,8 +33,9 @@ from orchkit.model.apart import (
 from orchkit.model.arrays import alike
 from orchkit.model.inner import equal, same, secrets_of
 from orchkit.model.kinds import kind_of
-from orchkit.model.plain import NO_NAN, checked_text, plain, refusal, shown, whose
+from orchkit.model.plain import NO_NAN, checked_text, has_bytes, plain, refusal, shown, whose
 from orchkit.model.schema import Adapted, adapted
+from orchkit.model.wording import first_line, one_line
 
 __all__ = ["ANY", "Codec", "codec_for", "plain"]
 
@@ -131,7 +132,7 @@ def _writer(
         except CodecError:
             raise
         except Exception as error:
-            raise _unstorable(valid, node, _first_line(error)) from error
+            raise _unstorable(valid, node, first_line(error)) from error
         _check_readable(valid, json, node, from_json, ambiguous)
         return json
 
@@ -184,7 +185,7 @@ def _dump_apart(
     except NoRoom as error:
         raise _no_room(python, error.args[0], node) from error.__cause__
     except Exception as error:
-        raise _unstorable(valid, node, f"its record cannot be read back: {_one_line(error)}") from error
+        raise _unstorable(valid, node, f"its record cannot be read back: {one_line(error)}") from error
     if parts.binary:
         _check_parts(adapter.dump(back, by_alias=False, round_trip=True, warnings=False), parts, node)
     if adapter.ambiguous and not same(valid, back, names):
@@ -229,7 +230,7 @@ def _check_readable(valid: Any, json: Any, node: str, from_json: Callable[[Any],
     try:
         back = from_json(json)
     except Exception as error:
-        raise _unstorable(valid, node, f"its JSON cannot be read back: {_one_line(error)}") from error
+        raise _unstorable(valid, node, f"its JSON cannot be read back: {one_line(error)}") from error
     if ambiguous and not equal(valid, back):
         raise _ambiguous(valid, back, node)
 
@@ -253,7 +254,7 @@ def _reader(adapter: Adapted, simple: type | None) -> Callable[[Any], Any]:
         except ValueError:
             # A strict model takes a date from JSON text, and not from a str.
             try:
-                if _has_bytes(value):
+                if has_bytes(value):
                     return validate(value, by_alias=True, by_name=True, strict=False)
                 return adapter.validate_json(_ENCODE(value), by_alias=True, by_name=True)
             except ValueError:
@@ -261,12 +262,6 @@ def _reader(adapter: Adapted, simple: type | None) -> Callable[[Any], Any]:
             raise
 
     return from_json
-
-
-def _has_bytes(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_bytes, value.values()))
-    return any(map(_has_bytes, value)) if isinstance(value, list) else isinstance(value, bytes)
 
 
 def _unstorable(value: Any, node: str, why: str) -> CodecError:
@@ -277,15 +272,6 @@ def _unstorable(value: Any, node: str, why: str) -> CodecError:
         type=type(value).__name__,
         remedy=remedy,
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if "errors.pydantic.dev" not in line]
-    return ", ".join(lines)[:300]
 
 
 def _plain_writer(names: frozenset[str]) -> Callable[[Any, str], Any]:

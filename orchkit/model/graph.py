@@ -5,7 +5,6 @@ A graph is compiled once into plain lists of integers, so that the fold and the 
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import keyword
 import math
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchkit.errors import GraphError
 from orchkit.model.steps import RESERVED, Node
+from orchkit.model.wording import nearest
 
 if TYPE_CHECKING:
     from orchkit.model.merging import SharedModel
@@ -266,9 +266,7 @@ def _misuses(node: Node) -> Iterator[str]:
 
 
 def _unknown(who: str, name: str, names: Sequence[str], special: Iterable[str] = ()) -> str:
-    near = difflib.get_close_matches(name, dict.fromkeys((*names, *sorted(special))), n=3)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are: {', '.join(names)}"
-    return f"{who} {name!r}, which is no node: {hint}"
+    return f"{who} {name!r}, which is no node: {nearest(name, names, most=3, also=sorted(special))}"
 
 
 def _topological(nodes: Sequence[Node]) -> tuple[list[Node], list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import Codec, codec_for
+from orchkit.model.wording import nearest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -120,7 +120,7 @@ class SharedModel:
     def _check_rule(self, name: str, rule: Any) -> None:
         said = f"merge={{{name!r}: {getattr(rule, '__name__', repr(rule))}}}"
         if name not in self.codecs:
-            raise _refusal(self.model, f"{said}: no such field; {_near(name, self.codecs)}")
+            raise _refusal(self.model, f"{said}: no such field; {nearest(name, self.codecs)}")
         named = callable(rule) and getattr(rule, "__name__", "<lambda>") != "<lambda>"
         if not named or inspect.iscoroutinefunction(rule):
             raise _refusal(self.model, f"{said}: use ok.append, ok.add, or a function rule(old, new) written with def")
@@ -147,7 +147,7 @@ class SharedModel:
         delta = {}
         for name, value in changes.items():
             if name not in self.codecs:
-                near = _near(name, self.codecs)
+                near = nearest(name, self.codecs)
                 raise DefinitionError(f"{where}: {self.model.__name__} has no field {name!r}; {near}")
             try:
                 delta[name] = self.codecs[name].dump(value, "")
@@ -214,8 +214,3 @@ def _field_codec(field: Any, redact: frozenset[str]) -> Codec:
 
 def _refusal(model: Any, why: str) -> DefinitionError:
     return DefinitionError(f"wf.context({model.__name__}): {why}")
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from orchkit.errors import CodecError
 from orchkit.model.kinds import REDACTED, kind_of, number_of
 
-__all__ = ["NO_NAN", "checked_text", "plain", "refusal", "shown", "whose", "written"]
+__all__ = ["NO_NAN", "checked_text", "has_bytes", "plain", "refusal", "shown", "whose", "written"]
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 NO_NAN: Final = "JSON has no NaN and no infinity; use None"
@@ -101,6 +101,14 @@ def _key(key: Any, path: Any, node: str) -> str:
     if type(key) is str:
         return key if key.isascii() else checked_text(key, (path, repr(key)), node)
     raise refusal(key, (path, repr(key)), node, "keys of a JSON object are str; annotate the type or convert the keys")
+
+
+def has_bytes(value: Any) -> bool:
+    """Say whether there are bytes in a plain value, which JSON cannot carry."""
+    kind = type(value)
+    if kind is dict:
+        return any(map(has_bytes, value.values()))
+    return any(map(has_bytes, value)) if kind is list else kind is bytes
 
 
 def refusal(value: Any, path: Any, node: str, remedy: str) -> CodecError:

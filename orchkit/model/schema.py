@@ -9,6 +9,7 @@ from typing import Any, Final
 from orchkit.errors import DefinitionError
 from orchkit.model.arrays import unpacker
 from orchkit.model.kinds import ARRAYS, kind_of
+from orchkit.model.wording import first_line
 
 __all__ = ["Adapted", "adapted"]
 
@@ -55,7 +56,7 @@ def adapted(annotation: Any, hides: bool) -> Adapted:
         schema = _with_arrays(annotation)
         if schema is None:
             raise DefinitionError(
-                f"values of {annotation!r} cannot be checked or stored: {_first_line(error)}; "
+                f"values of {annotation!r} cannot be checked or stored: {first_line(error)}; "
                 "use a pydantic model, a dataclass or built-in types"
             ) from error
     else:
@@ -153,7 +154,3 @@ def _has_union(schema: Any) -> bool:
     if isinstance(schema, Mapping):
         return schema.get("type") == "union" or any(map(_has_union, schema.values()))
     return isinstance(schema, (list, tuple)) and any(map(_has_union, schema))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +18,7 @@ from orchkit.model.events import Event
 from orchkit.model.graph import Graph
 from orchkit.model.records import Head
 from orchkit.model.state import IDLE, OPEN, READY, RunState, apply, fold
+from orchkit.model.wording import nearest
 from orchkit.runs.fingerprint import fingerprints
 
 __all__ = ["ON_CHANGE", "GoingOn", "go_on_from", "recorded_fingerprints", "rehearse"]
@@ -102,9 +102,7 @@ class _Modes:
         known = sorted(names)
         for name in self.named:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
-                raise DefinitionError(f"on_change names {name!r}, which is no node of the run; {hint}")
+                raise DefinitionError(f"on_change names {name!r}, which is no node of the run; {nearest(name, known)}")
 
     def of(self, name: str) -> str:
         return self.named.get(name, self.default)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from orchkit.model.events import Event
 from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
 from orchkit.model.state import IDLE, OPEN, READY, RunState, fold, has_node, node_of
+from orchkit.model.wording import nearest
 from orchkit.runs import live
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.handle import Handle, PastRun
@@ -200,9 +200,7 @@ def _where(run: Handle, program: Program | None) -> tuple[RunStore, Program]:
 
 def _known(index: Mapping[str, int], name: Any) -> None:
     if name not in index:
-        near = difflib.get_close_matches(str(name), index, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(index)}"
-        raise DefinitionError(f"fork names {name!r}, which is no node of the workflow; {hint}")
+        raise DefinitionError(f"fork names {name!r}, which is no node of the workflow; {nearest(name, index)}")
 
 
 def _open_effects(program: Program, state: RunState) -> set[int]:

@@ -6,7 +6,6 @@ to do with it, and so is an approval without a person.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from orchkit.model.protocols import Dice, Draw
 from orchkit.model.state import FALLBACK
 from orchkit.model.steps import Node
 from orchkit.model.text import shown
+from orchkit.model.wording import nearest
 from orchkit.sim.dist import Dist, of
 
 __all__ = ["Fake", "Person", "World", "fake", "person", "real", "skip_effect"]
@@ -353,7 +353,7 @@ class World:
         paths = [path for node in graph.nodes for path in _paths(node)]
         for path, model in self.models.items():
             if path not in paths:
-                yield f"{path!r} is no node of it; {_hint(path, paths)}"
+                yield f"{path!r} is no node of it; {nearest(path, sorted(paths), most=3)}"
             elif isinstance(model, Person) and (
                 path not in graph.index or graph.nodes[graph.index[path]].kind != "approval"
             ):
@@ -374,13 +374,6 @@ def _paths(node: Node) -> list[str]:
     policy: Fallback | None = node.policy("fallback")
     options = () if policy is None else policy.options
     return [node.name] + [f"{node.name}{FALLBACK}{option_name(one)}" for one in options if callable(one)]
-
-
-def _hint(path: str, paths: list[str]) -> str:
-    near = difflib.get_close_matches(path, paths, n=3)
-    if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
-    return f"there are: {', '.join(sorted(paths))}"
 
 
 def _entry(path: str) -> str:
