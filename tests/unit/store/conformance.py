@@ -32,6 +32,19 @@ def wait_durable(journal):
         raise told[0]
 
 
+def end(t=2, status="completed"):
+    return Event(t, "run_ended", status=status)
+
+
+def ended(store, run_id, *events, status="completed", **fields):
+    """Record a run to its end."""
+    journal = store.admit(head(run_id, **fields))
+    for event in events or (note(1),):
+        journal.append(event)
+    journal.append(end(status=status))
+    wait_durable(journal)
+
+
 ODD_TEXT = "naïve ✓ 漢字 \U0001f680 e\u0301 \u202e \x00 \x1f \" ' \\ \n\r\t %s {} -- ; \u2028 \ufffe"
 
 EVERY_FIELD = Event(

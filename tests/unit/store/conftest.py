@@ -4,10 +4,28 @@ from pathlib import Path
 
 import pytest
 
+from orchkit.store.duck import DuckStore
+from tests.support import nobody
+
 # Before anything imports it: its assertions are to explain themselves as those of a test module do.
 pytest.register_assert_rewrite("conformance")
 
 HERE = Path(__file__).parent
+
+public = nobody.public
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "lab.duckdb"
+
+
+@pytest.fixture
+def store(path):
+    store = DuckStore(path)
+    yield store
+    if path.exists():  # a store whose file was deleted has said so, and would say it again
+        store.close()
 
 
 @pytest.fixture

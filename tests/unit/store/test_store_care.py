@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conformance import START, head, note, wait_durable
+from conformance import START, end, ended, head, note, wait_durable
 
 import orchkit as ok
 from orchkit.clock.ids import wall_micro
@@ -24,30 +24,6 @@ from orchkit.store.duck import DuckStore
 HERE = Path(__file__)
 DAY = 86_400_000_000
 LONG = "x" * 9000
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "lab.duckdb"
-
-
-@pytest.fixture
-def store(path):
-    store = DuckStore(path)
-    yield store
-    store.close()
-
-
-def end(t=2, status="completed"):
-    return Event(t, "run_ended", status=status)
-
-
-def ended(store, run_id, *events, status="completed", **fields):
-    journal = store.admit(head(run_id, **fields))
-    for event in events or (note(1),):
-        journal.append(event)
-    journal.append(end(status=status))
-    wait_durable(journal)
 
 
 def runs(store):

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import duckdb
@@ -15,6 +14,7 @@ import orchkit as ok
 from orchkit.errors import StoreBusy, StoreUnreadable, StoreWriteError
 from orchkit.store.duck import DuckStore
 from orchkit.store.schema import SCHEMA_VERSION
+from tests.support.nobody import STOP_BEING_ROOT, own
 
 
 def refused(path, kind, match):
@@ -182,36 +182,17 @@ def test_no_room_for_a_new_file(script, tmp_path):
     DuckStore(tmp_path / "lab.duckdb").close()
 
 
-UNPRIVILEGED = """
-import os
+UNPRIVILEGED = f"""
 import duckdb, pandas
 from orchkit.errors import StoreError
 from orchkit.store import duck
-path = sys.argv[1]
-if os.getuid() == 0:
-    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+{STOP_BEING_ROOT}
 try:
-    duck.DuckStore(path)
+    duck.DuckStore(sys.argv[1])
     print("opened")
 except StoreError as error:
     print(type(error).__name__, error)
 """
-
-
-@pytest.fixture
-def public():
-    """A folder that anybody can reach: root is above permissions, so the child process stops being root."""
-    folder = Path(tempfile.mkdtemp(prefix="orchkit-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    folder.chmod(0o755)
-    shutil.rmtree(folder)
-
-
-def own(*paths):
-    if os.getuid() == 0:
-        for path in paths:
-            os.chown(path, 65534, 65534)
 
 
 def test_a_read_only_file(script, public):

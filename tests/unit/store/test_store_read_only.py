@@ -1,10 +1,8 @@
 """Reading only: nothing is written, readers share, owners wait, and what cannot be had is said."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from conformance import head, note
 import orchkit as ok
 from orchkit.errors import StoreBusy, StoreDamaged, StoreReadOnly, StoreUnreadable
 from orchkit.store.duck import DuckStore
+from tests.support.nobody import STOP_BEING_ROOT
 
 HERE = Path(__file__)
 PRELUDE = f"import sys; sys.path[:0] = {[str(HERE.parents[3]), str(HERE.parent)]!r}\n"
@@ -191,14 +190,12 @@ def test_in_one_process_a_store_that_reads_stands_in_the_way_and_is_named(tmp_pa
         assert not again._kept.read_only
 
 
-UNPRIVILEGED = """
-import os
+UNPRIVILEGED = f"""
 import duckdb, pandas, pyarrow
 from orchkit.errors import StoreError
 from orchkit.store import duck
 import warnings; warnings.simplefilter("ignore")
-if os.getuid() == 0:
-    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+{STOP_BEING_ROOT}
 for read_only in (True, False):
     try:
         store = duck.DuckStore(sys.argv[1], read_only=read_only)
@@ -207,16 +204,6 @@ for read_only in (True, False):
     except StoreError as error:
         print(type(error).__name__, error)
 """
-
-
-@pytest.fixture
-def public():
-    """A folder that anybody can reach: root is above permissions, so the child process stops being root."""
-    folder = Path(tempfile.mkdtemp(prefix="orchkit-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    folder.chmod(0o755)
-    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("owner_file", [False, True])

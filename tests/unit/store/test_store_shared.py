@@ -22,11 +22,6 @@ from orchkit.store.rows import head_row
 from orchkit.store.wire import OwnerGone, receive, send
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "lab.duckdb"
-
-
 def role(store):
     return type(store._elected.place).__name__
 

@@ -25,19 +25,6 @@ from orchkit.store.rows import Layout, head_row
 from orchkit.store.schema import EVENT_COLUMNS, SCHEMA_VERSION
 from orchkit.store.wire import OwnerGone, receive, send
 
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "lab.duckdb"
-
-
-@pytest.fixture
-def store(path):
-    store = DuckStore(path)
-    yield store
-    store.close()
-
-
 OTHER = replace(this_process(), pid=os.getppid(), born=_born(os.getppid()))
 """Another process that lives."""
 

@@ -15,19 +15,6 @@ from orchkit.store.duck import DuckStore
 from orchkit.store.schema import APPENDED
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "lab.duckdb"
-
-
-@pytest.fixture
-def store(path):
-    store = DuckStore(path)
-    yield store
-    if path.exists():
-        store.close()
-
-
 def seqs(store):
     every = " union all ".join(f"select seq from {table}" for table in APPENDED)
     return [seq for (seq,) in store.fetch(f"{every} order by seq")]
