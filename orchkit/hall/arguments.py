@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import index
+from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
 
@@ -11,7 +13,9 @@ from orchkit.errors import DefinitionError
 from orchkit.model.policies import is_bound
 from orchkit.model.steps import Ref
 
-__all__ = ["Checker", "choice", "count", "fields", "flag", "label", "name_of", "nodes", "seconds", "seed", "tags"]
+__all__ = [
+    "Checker", "choice", "count", "fields", "flag", "label", "name_of", "nodes", "path", "seconds", "seed", "tags",
+]  # fmt: skip
 
 Checker = Callable[[str, str, Any], Any]
 """Of where an argument is given, its name and its value."""
@@ -55,6 +59,23 @@ def seed(where: str, name: str, value: Any) -> int:
     if not isinstance(value, bool) and hasattr(value, "__index__"):
         return index(value)
     raise _refusal(where, name, value, f"give an integer, such as {name}=1")
+
+
+def path(where: str, name: str, value: Any) -> Path:
+    """Take a path that a file can have, and make it absolute; whether there is one does not matter."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str) or not os.fspath(value):
+        raise _refusal(where, name, value, "give a path as text, such as 'lab.duckdb'")
+    found = Path(value).absolute()
+    try:
+        str(found).encode()
+        found.stat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # what is in the way depends on what is to be done there
+    except (OSError, ValueError) as error:
+        # A loop of links, a NUL, a name that is too long or no UTF-8: DuckDB would answer each in its own way.
+        why = getattr(error, "strerror", None) or error
+        raise _refusal(where, name, value, f"no file can have that path ({why}); give another one") from error
+    return found
 
 
 def choice(options: Sequence[str]) -> Checker:

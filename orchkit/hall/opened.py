@@ -9,7 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from orchkit.errors import DefinitionError, StoreBusy, StoreNotice
+from orchkit.errors import StoreBusy, StoreNotice
+from orchkit.hall import arguments
 from orchkit.hall.store import Store
 from orchkit.model.protocols import RunStore
 
@@ -86,12 +87,10 @@ def open_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Stor
     ...     print(store, len(store.runs()))
     Store('lab.duckdb') 0
     """
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        raise DefinitionError(f"ok.open({path!r}): give the path of a file, such as 'lab.duckdb'")
     # Imported here: `import orchkit` must not load the database.
     from orchkit.store.duck import DuckStore
 
-    key = _resolved(path)
+    key = arguments.path("ok.open", "path", path).resolve()
     notices: tuple[StoreNotice, ...] = ()
     with _OPENED.lock:
         store = _OPENED.stores.get(key)
@@ -107,17 +106,6 @@ def open_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Stor
     for notice in notices:
         warnings.warn(notice, stacklevel=2)
     return store
-
-
-def _resolved(path: str | os.PathLike[str]) -> Path:
-    try:
-        resolved = Path(path).absolute().resolve()
-        str(resolved).encode()
-        resolved.exists()
-    except (OSError, RuntimeError, ValueError) as error:
-        # A loop of links, a NUL, a name that is no UTF-8: DuckDB would answer each in its own way.
-        raise DefinitionError(f"ok.open({path!r}): no file can have that path ({error}); give another one") from error
-    return resolved
 
 
 def store_for(store: Any, *, memory: bool) -> RunStore:

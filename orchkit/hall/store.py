@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchkit.errors import DefinitionError, OrchkitError
+from orchkit.hall import arguments
 from orchkit.hall.registry import find_workflow, is_known
 from orchkit.hall.run import Run
 from orchkit.runs import live
@@ -440,7 +441,9 @@ class Store:
         Raises
         ------
         StoreError
-            If it exists, or cannot be written; nothing is left of it then.
+            If it exists, cannot be written, or is a name that belongs to the store; nothing is left of it then.
+        DefinitionError
+            If no file can have that path.
 
         Examples
         --------
@@ -451,9 +454,10 @@ class Store:
         ...         print(len(copy.runs()))
         0
         """
-        from orchkit.store.copies import checked_target
+        from orchkit.store.targets import checked_target
 
-        self._kept.snapshot(checked_target(path))
+        target = arguments.path("snapshot", "path", path)
+        self._kept.snapshot(checked_target(target, self.path))
 
     def export(
         self, folder: str | os.PathLike[str], format: str = "parquet", *, overwrite: bool = False
@@ -479,9 +483,9 @@ class Store:
         Raises
         ------
         StoreError
-            If the folder is not empty, or cannot be written.
+            If the folder is not empty, cannot be written, or has a name that belongs to the store.
         DefinitionError
-            For another format.
+            For another format, or if no folder can have that path.
 
         Examples
         --------
@@ -493,9 +497,12 @@ class Store:
         """
         import pandas as pd
 
-        from orchkit.store.exports import checked_folder
+        from orchkit.store.targets import checked_folder
 
-        told = self._kept.export(checked_folder(folder, overwrite=overwrite, format=format), overwrite=overwrite)
+        if format != "parquet":
+            raise DefinitionError(f"format={format!r}: a store is exported as 'parquet'; DuckDB and pandas read it")
+        target = checked_folder(arguments.path("export", "folder", folder), self.path, overwrite=overwrite)
+        told = self._kept.export(target, overwrite=overwrite)
         rows = [(one.name, one.rows, one.bytes, one.problem) for one in told]
         return pd.DataFrame(rows, columns=["name", "rows", "bytes", "problem"])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -13,28 +12,14 @@ from typing import Final
 import duckdb
 
 from orchkit.errors import StoreError
+from orchkit.model.wording import first_line
+from orchkit.store.look import wal_path
 from orchkit.store.schema import TABLES
+from orchkit.store.targets import checked_target, part_of
 
-__all__ = ["checked_target", "copy_database", "free_on_disk", "literal", "snapshot", "sync_folder"]
+__all__ = ["copy_database", "discard", "free_on_disk", "literal", "path_of", "snapshot", "sync_folder"]
 
 _NAMES: Final = count(1)
-
-
-def checked_target(path: str | os.PathLike[str]) -> Path:
-    """Give the absolute path of a file that is to be made.
-
-    Raises
-    ------
-    StoreError
-        If something is there, or no folder to make it in.
-    """
-    target = Path(path).absolute()
-    for name in (target, target.with_name(target.name + ".wal")):
-        if os.path.lexists(name):
-            raise StoreError(f"{name} exists and is left as it is; give another path")
-    if not target.parent.is_dir():
-        raise StoreError(f"{target.parent} does not exist; make the directory first, or use another path")
-    return target
 
 
 def snapshot(cursor: duckdb.DuckDBPyConnection, target: Path) -> None:
@@ -46,9 +31,9 @@ def snapshot(cursor: duckdb.DuckDBPyConnection, target: Path) -> None:
         If the file exists, or could not be written; nothing is left of it then.
     """
     # Under another name until it is whole: what has the name that was asked for is a store.
-    part = checked_target(target).with_name(target.name + ".part")
-    _drop(part)
+    part = part_of(checked_target(target, path_of(cursor)))
     try:
+        discard(part)  # of a process that was killed
         copy_database(cursor, part)
         _name(part, target)
     except FileExistsError as error:
@@ -56,7 +41,8 @@ def snapshot(cursor: duckdb.DuckDBPyConnection, target: Path) -> None:
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}; use another path") from error
     finally:
-        _drop(part)
+        with suppress(OSError):
+            discard(part)
 
 
 def _name(part: Path, target: Path) -> None:
@@ -69,10 +55,10 @@ def _name(part: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def _drop(part: Path) -> None:
-    for one in (part, part.with_name(part.name + ".wal")):
-        with suppress(FileNotFoundError):
-            one.unlink()
+def discard(path: Path) -> None:
+    """Delete a database's file and its log, if they are there."""
+    for one in (path, wal_path(path)):
+        one.unlink(missing_ok=True)
 
 
 def copy_database(cursor: duckdb.DuckDBPyConnection, target: Path, *, compare: bool = False) -> None:
@@ -104,7 +90,7 @@ def copy_database(cursor: duckdb.DuckDBPyConnection, target: Path, *, compare: b
             raise
         cursor.execute(f"detach {copy}")
     except duckdb.Error as error:
-        raise StoreError(f"{target} cannot be written: {_said(error)}; see that the disk has room") from error
+        raise StoreError(f"{target} cannot be written: {first_line(error)}; see that the disk has room") from error
     _sync(target)
 
 
@@ -117,6 +103,14 @@ def _compare(cursor: duckdb.DuckDBPyConnection, source: str, copy: str) -> None:
             raise StoreError(
                 f"the copy of {table} has {counts[1][0][0]} of {counts[0][0][0]} rows; nothing was changed"
             )
+
+
+def path_of(cursor: duckdb.DuckDBPyConnection) -> Path:
+    """Say where the database of a cursor is."""
+    ((path,),) = cursor.execute(
+        "select path from duckdb_databases() where database_name = current_database()"
+    ).fetchall()
+    return Path(path)
 
 
 def _current_database(cursor: duckdb.DuckDBPyConnection) -> str:
@@ -135,10 +129,6 @@ def literal(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def _said(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
-
-
 def _sync(path: Path) -> None:
     # It is no open database: the locks that DuckDB holds on the store's own file are not touched.
     with path.open("rb+") as file:
@@ -147,9 +137,10 @@ def _sync(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """See that a new name survives a power cut."""
-    if sys.platform == "win32":
-        return
-    file = os.open(folder, os.O_RDONLY)
+    try:
+        file = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return  # a system where folders cannot be opened
     try:
         os.fsync(file)
     finally:

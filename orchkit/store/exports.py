@@ -12,12 +12,15 @@ from typing import Any, Final
 
 import duckdb
 
-from orchkit.errors import DefinitionError, StoreError, StoreUnreadable
+from orchkit.errors import StoreError, StoreUnreadable
+from orchkit.model.wording import first_line
 from orchkit.store import schema
-from orchkit.store.copies import literal
+from orchkit.store.copies import literal, path_of
 from orchkit.store.held import refuse_foreign, refuse_unfit
+from orchkit.store.look import wal_path
+from orchkit.store.targets import checked_folder, part_of, refuse_own
 
-__all__ = ["README", "Exported", "checked_folder", "export", "rescue"]
+__all__ = ["README", "Exported", "export", "rescue"]
 
 README: Final = "README.txt"
 _CHUNK: Final = 2048  # rows that DuckDB reads at once: a damaged block costs so many of one column, or a few times that
@@ -43,26 +46,6 @@ class Exported:
     problem: str = ""
 
 
-def checked_folder(folder: str | os.PathLike[str], *, overwrite: bool, format: str = "parquet") -> Path:
-    """Give the absolute path of a folder that an export may go to.
-
-    Raises
-    ------
-    StoreError
-        If it is a file, or holds something and is not to be overwritten.
-    DefinitionError
-        For another format than Parquet.
-    """
-    if format != "parquet":
-        raise DefinitionError(f"format={format!r}: a store is exported as 'parquet'; DuckDB and pandas read it")
-    path = Path(folder).absolute()
-    if path.exists() and not path.is_dir():
-        raise StoreError(f"{path} is a file; give a folder for the export")
-    if not overwrite and path.is_dir() and any(path.iterdir()):
-        raise StoreError(f"{path} is not empty; give another folder, or overwrite=True")
-    return path
-
-
 def export(cursor: duckdb.DuckDBPyConnection, folder: Path, *, overwrite: bool) -> list[Exported]:
     """Write each table and view into a file of its own, all as they are at one moment unless something is damaged.
 
@@ -71,13 +54,16 @@ def export(cursor: duckdb.DuckDBPyConnection, folder: Path, *, overwrite: bool) 
     StoreError
         If the folder may not be used, or cannot be written.
     """
-    folder = checked_folder(folder, overwrite=overwrite)
+    store = path_of(cursor)
+    folder = checked_folder(folder, store, overwrite=overwrite)
+    targets = [(name, folder / f"{name}.parquet", is_table) for name, is_table in _names(cursor) if _is_ours(name)]
+    written = [folder / README, *(target for _, target, _ in targets)]
+    refuse_own((*written, *map(part_of, written)), store)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / README).write_text(_readme(), "utf-8")
         cursor.execute("begin transaction read only")
-        ours = [(name, is_table) for name, is_table in _names(cursor) if _is_ours(name)]
-        return [_export(cursor, name, folder / f"{name}.parquet", is_table) for name, is_table in ours]
+        return [_export(cursor, name, target, is_table) for name, target, is_table in targets]
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror}; use another folder") from error
 
@@ -98,7 +84,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _export(cursor: duckdb.DuckDBPyConnection, name: str, target: Path, is_table: bool) -> Exported:
-    part = target.with_name(target.name + ".part")
+    part = part_of(target)
     try:
         query = f'copy (select * from "{name}") to {literal(part)} (format parquet, compression zstd)'
         ((rows,),) = cursor.execute(query).fetchall()
@@ -115,16 +101,16 @@ def _what_can_be_read(
     cursor: duckdb.DuckDBPyConnection, name: str, part: Path, is_table: bool, error: duckdb.Error
 ) -> Exported:
     if isinstance(error, duckdb.IOException) and "write" in str(error):
-        raise StoreError(f"{part.parent} cannot be written: {_said(error)}; use another folder") from error
+        raise StoreError(f"{part.parent} cannot be written: {first_line(error)}; use another folder") from error
     # A transaction ends with its first error; from here on each table is as it is when its turn comes.
     cursor.execute("rollback")
     try:
         if is_table:
             return _salvage(cursor, name, part)
-        return Exported(name, 0, 0, f"{_said(error)}; it can be made again from the tables")
+        return Exported(name, 0, 0, f"{first_line(error)}; it can be made again from the tables")
     except duckdb.Error as worse:
         part.unlink(missing_ok=True)
-        return Exported(name, 0, 0, _said(worse))
+        return Exported(name, 0, 0, first_line(worse))
     finally:
         cursor.execute("begin transaction read only")
 
@@ -189,7 +175,7 @@ def rescue(path: Path, folder: Path, *, overwrite: bool) -> list[Exported]:
     StoreError
         As `export`.
     """
-    checked_folder(folder, overwrite=overwrite)
+    checked_folder(folder, path, overwrite=overwrite)
     refuse_unfit(path)
     refuse_foreign(path)
     connection, problem = _opened(path)
@@ -197,7 +183,7 @@ def rescue(path: Path, folder: Path, *, overwrite: bool) -> list[Exported]:
         if "event" not in dict(_names(connection)):
             raise StoreUnreadable(f"{path} is a DuckDB file but no orchkit store; give another path")
         exported = export(connection, folder, overwrite=True)
-    return exported if not problem else [*exported, Exported(f"{path.name}.wal", 0, 0, problem)]
+    return exported if not problem else [*exported, Exported(wal_path(path).name, 0, 0, problem)]
 
 
 def _opened(path: Path) -> tuple[duckdb.DuckDBPyConnection, str]:
@@ -205,10 +191,10 @@ def _opened(path: Path) -> tuple[duckdb.DuckDBPyConnection, str]:
         return duckdb.connect(str(path), read_only=True), ""
     except duckdb.Error as error:
         refusal = error
-    if not path.with_name(path.name + ".wal").exists():
+    if not wal_path(path).exists():
         raise _hopeless(path, refusal) from refusal
     try:
-        return _without_log(path), f"not read, what was recorded last is missing: {_said(refusal)}"
+        return _without_log(path), f"not read, what was recorded last is missing: {first_line(refusal)}"
     except duckdb.Error as error:
         raise _hopeless(path, error) from error
 
@@ -225,11 +211,7 @@ def _without_log(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _hopeless(path: Path, error: duckdb.Error) -> StoreUnreadable:
-    return StoreUnreadable(f"nothing of {path} can be read: {_said(error)}; restore it from a copy")
-
-
-def _said(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
+    return StoreUnreadable(f"nothing of {path} can be read: {first_line(error)}; restore it from a copy")
 
 
 def _readme() -> str:

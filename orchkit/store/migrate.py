@@ -14,9 +14,10 @@ from typing import Final
 import duckdb
 
 from orchkit.errors import StoreUnreadable, StoreWriteError
-from orchkit.store.look import connect, is_damage, unreadable, wal_path, wal_size
+from orchkit.model.wording import first_line
+from orchkit.store.copies import discard, literal, sync_folder
+from orchkit.store.look import connect, is_damage, unreadable, wal_size
 from orchkit.store.schema import SCHEMA_VERSION, STATEMENTS
-from orchkit.store.writer import first_line
 
 __all__ = ["create", "made_with", "migrate"]
 
@@ -59,17 +60,17 @@ def migrate(path: Path, found: int, store_id: str) -> str:
         If there is no room for a second file.
     """
     new = path.with_name(path.name + ".migrating")
-    _clear(new)
+    discard(new)
     try:
         _merge_log(path)
         _copy(path, new, found, store_id)
         kept = _keep(path, path.with_name(f"{path.name}.v{found}"))
         os.replace(new, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _no_room(path, error.strerror or str(error)) from error
     finally:
-        _clear(new)
+        discard(new)
     return kept.name
 
 
@@ -110,7 +111,7 @@ def _copy(path: Path, new: Path, found: int, store_id: str) -> None:
         raise _no_room(path, first_line(error.__cause__ or error)) from error
     old = f"old_{store_id}"  # a name that no file's can be
     try:
-        connection.execute(f"attach '{str(path).replace(chr(39), chr(39) * 2)}' as {old} (read_only)")
+        connection.execute(f"attach {literal(path)} as {old} (read_only)")
         connection.execute("begin")
         create(connection, store_id)
         for statement in _STEPS[found]:
@@ -135,22 +136,6 @@ def _keep(path: Path, kept: Path) -> Path:
         except OSError:
             shutil.copyfile(path, kept)  # a disk that has no hard links
     return kept
-
-
-def _sync_folder(folder: Path) -> None:
-    try:
-        file = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return  # a system where folders cannot be opened
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _clear(new: Path) -> None:
-    for leftover in (new, wal_path(new)):
-        leftover.unlink(missing_ok=True)
 
 
 def _no_room(path: Path, why: str) -> StoreWriteError:

@@ -292,7 +292,7 @@ def test_a_log_that_cannot_be_merged_stops_it(path, store, monkeypatch):
     # The new file would take it up; what is in it is in the new file already.
     fill(store, 1)
     wal = path.with_name("lab.duckdb.wal")
-    monkeypatch.setattr(care, "wal_of", lambda _: wal if wal.exists() else path)
+    monkeypatch.setattr(care, "wal_path", lambda _: wal if wal.exists() else path)
     with pytest.raises(StoreError, match="could not be merged"):
         store.compact()
     assert len(store.events("r0")) == 200
@@ -483,7 +483,7 @@ def test_the_owner_does_it_for_the_others(owned, path, tmp_path):
 
 
 def test_what_the_owner_refuses_is_said_to_who_asked(owned, path, tmp_path):
-    with pytest.raises(StoreError, match="exists and is left as it is"):
+    with pytest.raises(StoreError, match="is the store itself"):
         owned.snapshot(path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()

@@ -69,7 +69,7 @@ def test_a_snapshot_overwrites_nothing(store, tmp_path, there):
     with pytest.raises(StoreError, match="exists and is left as it is"):
         store.snapshot(tmp_path / "copy.duckdb")
     assert (tmp_path / there).read_bytes() == b"mine"
-    with pytest.raises(StoreError, match="exists and is left as it is"):
+    with pytest.raises(StoreError, match="is the store itself"):
         store.snapshot(store.path)
 
 
