@@ -1,24 +1,26 @@
-"""What the commands on a store share: how they open it, print, and end.
+"""What the commands on a store share: how they open it, answer in JSON, and end.
 
 Exit codes, of all of them: 0 fine; 1 what was asked for failed, or something is wrong with the store; 2 it was asked
-for wrongly, or there is no store that can be read; 130 after Ctrl-C. What went wrong is one line on stderr.
+for wrongly, or there is no store that can be read; 130 after Ctrl-C. What went wrong is one line on stderr, and so is
+each warning of the store: what is on stdout is the answer alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
-import unicodedata
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchkit.cli.demo.documents import Refusal, plain
-from orchkit.errors import DefinitionError, OrchkitError, RunUnknown, StoreUnreadable
+from orchkit.cli._terminal import Refusal, plain, replace_unprintable
+from orchkit.errors import DefinitionError, OrchkitError, RunUnknown, StoreNotice, StoreUnreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,13 +28,9 @@ if TYPE_CHECKING:
     from orchkit.hall.store import Store
 
 __all__ = [
-    "WIDTH", "AsJson", "StorePath", "ending", "megabytes", "open_for_reading", "open_for_writing", "print_json",
-    "records", "refuse_missing", "seconds", "table", "when", "whole_run_id",
+    "AsJson", "StorePath", "asked_rightly", "ending", "open_for_reading", "open_for_writing", "print_json", "records",
+    "refuse_missing", "whole_run_id",
 ]  # fmt: skip
-
-WIDTH: Final = 100
-_GAP: Final = "  "
-_NARROW: Final = 8
 
 StorePath = Annotated[Path, typer.Option("--store", help="The store's file.", metavar="FILE")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
@@ -40,12 +38,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 
 @contextlib.contextmanager
 def ending(command: str) -> Iterator[None]:
-    """Run a command; whatever ends it becomes an exit code and one line on stderr."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # where it is a real stream
+    """Run a command; whatever ends it becomes an exit code and one line on stderr, and so does a store's warning."""
+    replace_unprintable()
     try:
-        yield
+        with _warnings_in_a_line(command):
+            yield
     except KeyboardInterrupt:
         _end(command, "stopped", 130)
     except BrokenPipeError:  # whoever reads has seen enough
@@ -59,19 +56,50 @@ def ending(command: str) -> Iterator[None]:
 
 
 def _end(command: str, why: str, code: int) -> None:
-    typer.echo(f"orchkit {command}: {plain(why, 1000)}", err=True)
+    _say(command, why)
     raise typer.Exit(code) from None
+
+
+def _say(command: str, what: str) -> None:
+    typer.echo(f"orchkit {command}: {plain(what, 1000)}", err=True)
+
+
+@contextlib.contextmanager
+def _warnings_in_a_line(command: str) -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", StoreNotice)  # also where warnings are errors: they end no command
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, StoreNotice):
+                _say(command, f"warning: {message}")
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
+
+
+@contextlib.contextmanager
+def asked_rightly() -> Iterator[None]:
+    """Take what a store refuses at once for a slip of whoever asked, which has an exit code of its own."""
+    try:
+        yield
+    except StoreUnreadable:
+        raise
+    except OrchkitError as error:
+        raise Refusal(str(error)) from error
 
 
 def refuse_missing(path: Path) -> None:
     """Refuse a path where no file is: a command on a store makes none."""
-    if not path.exists():
+    if not os.path.exists(path):  # Path's own raises for a name that is too long
         raise Refusal(f"{path} does not exist; give the path of a store by --store")
 
 
 def open_for_writing(path: Path) -> Store:
     """Open a store that is there."""
-    return _opened(path)
+    return _opened(path, read_only=False)
 
 
 def open_for_reading(path: Path) -> Store:
@@ -79,16 +107,12 @@ def open_for_reading(path: Path) -> Store:
     return _opened(path, read_only=True)
 
 
-def _opened(path: Path, **options: Any) -> Store:
+def _opened(path: Path, *, read_only: bool) -> Store:
     from orchkit.hall.opened import open_store
 
     refuse_missing(path)
-    try:
-        return open_store(path, **options)
-    except StoreUnreadable:
-        raise
-    except OrchkitError as error:
-        raise Refusal(str(error)) from error
+    with asked_rightly():
+        return open_store(path, read_only=read_only)
 
 
 def whole_run_id(store: Store, start: str) -> str:
@@ -129,62 +153,3 @@ def _plain_value(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.replace(tzinfo=None).isoformat() + "Z"
     return value.item() if hasattr(value, "item") else value
-
-
-def when(stamp: str | None) -> str:
-    """Write a time of `records`."""
-    return "" if stamp is None else stamp[:16].replace("T", " ")
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> str:
-    """Lay rows out for people: columns as wide as they need, at most `WIDTH` together; what is longer is cut."""
-    cells = [[_text(value) for value in row] for row in rows]
-    widths = [max(map(_wide, column)) for column in zip(columns, *cells, strict=True)]
-    _fit(widths)
-    lines = [
-        _GAP.join(
-            _padded(cell, width, name in right) for cell, width, name in zip(row, widths, columns, strict=True)
-        ).rstrip()
-        for row in [list(columns), *cells]
-    ]
-    return "\n".join(lines)
-
-
-def _fit(widths: list[int]) -> None:
-    while sum(widths) + len(_GAP) * (len(widths) - 1) > WIDTH and max(widths) > _NARROW:
-        widths[widths.index(max(widths))] -= 1
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return plain(str(value), 4 * WIDTH)
-
-
-def _wide(text: str) -> int:
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
-
-
-def _padded(text: str, width: int, right: bool) -> str:
-    if _wide(text) > width:
-        while _wide(text) > width - 1:
-            text = text[:-1]
-        text += "…"
-    blank = " " * (width - _wide(text))
-    return blank + text if right else text + blank
-
-
-def seconds(value: float | None) -> str:
-    """Write a length of time."""
-    if value is None:
-        return ""
-    if value < 120:
-        return f"{value:.2f} s"
-    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
-
-
-def megabytes(value: int) -> str:
-    """Write a number of bytes."""
-    return f"{value / 1e6:,.1f} MB" if value >= 100_000 else f"{value:,} B"

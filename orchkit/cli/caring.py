@@ -15,39 +15,57 @@ import typer
 from orchkit.cli._common import (
     AsJson,
     StorePath,
+    asked_rightly,
     ending,
-    megabytes,
     open_for_reading,
     open_for_writing,
     print_json,
     records,
-    table,
-    when,
+    refuse_missing,
 )
+from orchkit.cli._terminal import megabytes, table, when
 from orchkit.errors import StoreUnreadable
 
 __all__ = ["compact", "export", "prune", "snapshot"]
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where the files go; made if it is not there.", metavar="FOLDER")],
+    folder: Annotated[str, typer.Argument(help="Where the files go; made if it is not there.", metavar="FOLDER")],
     store: StorePath = Path("orchkit.duckdb"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Use a folder that is not empty.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write all tables and views as Parquet files; also of a damaged file, as far as it can be read (then 1)."""
     with ending("export"):
+        refuse_missing(store)
+        target = _fit_folder(folder, store, overwrite)
         try:
             with open_for_reading(store) as opened:
-                files, rescued = records(opened.export(folder, overwrite=overwrite)), False
+                files, rescued = records(opened.export(target, overwrite=overwrite)), False
         except StoreUnreadable:
-            files, rescued = _rescued(store, folder, overwrite), True
+            files, rescued = _rescued(store, target, overwrite), True
         if as_json:
-            print_json({"store": str(store), "folder": str(folder), "rescued": rescued, "files": files})
+            print_json({"store": str(store), "folder": folder, "rescued": rescued, "files": files})
         else:
             _print(files)
         if rescued or any(one["problem"] for one in files):
             raise typer.Exit(1)
+
+
+def _fit_folder(folder: str, store: Path, overwrite: bool) -> Path:
+    from orchkit.hall import arguments
+    from orchkit.store.targets import checked_folder
+
+    with asked_rightly():
+        return checked_folder(arguments.path("export", "folder", folder), store.resolve(), overwrite=overwrite)
+
+
+def _fit_target(path: str, store: Path) -> Path:
+    from orchkit.hall import arguments
+    from orchkit.store.targets import checked_target
+
+    with asked_rightly():
+        return checked_target(arguments.path("snapshot", "path", path), store.resolve())
 
 
 def _rescued(store: Path, folder: Path, overwrite: bool) -> list[Any]:
@@ -55,7 +73,7 @@ def _rescued(store: Path, folder: Path, overwrite: bool) -> list[Any]:
 
     from orchkit.store.exports import rescue
 
-    return [asdict(one) for one in rescue(store.absolute(), folder.absolute(), overwrite=overwrite)]
+    return [asdict(one) for one in rescue(store.absolute(), folder, overwrite=overwrite)]
 
 
 def _print(files: list[Any]) -> None:
@@ -94,14 +112,17 @@ def prune(
 
 
 def snapshot(
-    path: Annotated[Path, typer.Argument(help="The copy's file, which must not exist.", metavar="FILE")],
+    path: Annotated[str, typer.Argument(help="The copy's file, which must not exist.", metavar="FILE")],
     store: StorePath = Path("orchkit.duckdb"),
     as_json: AsJson = False,
 ) -> None:
     """Copy a store into a new file, as it is at one moment; runs go on meanwhile."""
-    with ending("snapshot"), open_for_reading(store) as opened:
-        opened.snapshot(path)
+    with ending("snapshot"):
+        refuse_missing(store)
+        target = _fit_target(path, store)
+        with open_for_reading(store) as opened:
+            opened.snapshot(target)
         if as_json:
-            print_json({"store": str(opened.path), "snapshot": str(path.absolute())})
+            print_json({"store": str(opened.path), "snapshot": str(target)})
         else:
             typer.echo(f"copied to {path}")

@@ -21,18 +21,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from orchkit.cli._common import (
-    WIDTH,
     AsJson,
     StorePath,
     ending,
-    megabytes,
     open_for_reading,
     open_for_writing,
     print_json,
     records,
     refuse_missing,
 )
-from orchkit.cli.demo.documents import Refusal, plain
+from orchkit.cli._terminal import WIDTH, Refusal, megabytes, plain
 from orchkit.errors import StoreError, StoreUnreadable
 
 if TYPE_CHECKING:

@@ -14,20 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from orchkit.cli._common import (
-    WIDTH,
-    AsJson,
-    StorePath,
-    ending,
-    open_for_reading,
-    print_json,
-    records,
-    seconds,
-    table,
-    when,
-    whole_run_id,
-)
-from orchkit.cli.demo.documents import Refusal, plain
+from orchkit.cli._common import AsJson, StorePath, ending, open_for_reading, print_json, records, whole_run_id
+from orchkit.cli._terminal import WIDTH, Refusal, plain, seconds, table, when
 
 if TYPE_CHECKING:
     from orchkit.hall.store import Store

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchkit.cli._common import AsJson, StorePath, ending, open_for_writing, print_json, table, whole_run_id
-from orchkit.cli.demo.documents import Refusal
+from orchkit.cli._common import AsJson, StorePath, ending, open_for_writing, print_json, whole_run_id
+from orchkit.cli._terminal import Refusal, table
 from orchkit.errors import ReplayError, RunHeld
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from orchkit.cli.demo.documents import Refusal, plain
+from orchkit.cli._terminal import Refusal, plain
 from orchkit.cli.demo.place import Place
 
 __all__ = ["Child"]

@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Document", "Refusal", "plain", "read_documents"]
+from orchkit.cli._terminal import Refusal, plain
+
+__all__ = ["Document", "read_documents"]
 
 _FILE_MOST = 50_000_000
 _LINE_MOST = 1_000_000
 _TEXT_MOST = 100_000
-
-
-class Refusal(Exception):
-    """What the demo cannot work with: one line that says what, where and how to mend it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +67,6 @@ def read_documents(path: Path) -> list[Document]:
     if not documents:
         raise Refusal(f"{name} holds no messages; give a JSON object a line, or CSV rows, with 'id' and 'text'")
     return documents
-
-
-def plain(text: str, limit: int = 200) -> str:
-    """Give text that a terminal shows as it is: one line, no control or direction characters, not too long."""
-    shown = "".join(char if char.isprintable() else " " for char in text[: limit + 1])
-    return shown if len(text) <= limit else shown[: limit - 1] + "…"
 
 
 def _text_of(path: Path, name: str) -> str:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import orchkit as ok
-from orchkit.cli.demo.documents import Document, Refusal, plain, read_documents
+from orchkit.cli._terminal import Refusal, plain
+from orchkit.cli.demo.documents import Document, read_documents
 from orchkit.cli.demo.pipeline import Desk, Message, Outbox, inbox
 
 __all__ = ["AT_ONCE", "Report", "Tally", "desk_for", "main", "recorded", "report_since"]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchkit.cli.demo.documents import Document, Refusal, plain
+from orchkit.cli._terminal import Refusal, plain
+from orchkit.cli.demo.documents import Document
 
 __all__ = ["Place", "choose_place"]
 

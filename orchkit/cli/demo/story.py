@@ -17,9 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 import orchkit as ok
+from orchkit.cli._terminal import Refusal, plain, replace_unprintable
 from orchkit.cli.demo.child import Child
 from orchkit.cli.demo.compare import BASELINE, experiment
-from orchkit.cli.demo.documents import Document, Refusal, plain, read_documents
+from orchkit.cli.demo.documents import Document, read_documents
 from orchkit.cli.demo.live import AT_ONCE, Report, Tally, desk_for, recorded
 from orchkit.cli.demo.pipeline import ASK_ABOVE, Decision, Message, inbox
 from orchkit.cli.demo.place import Place, choose_place
@@ -60,9 +61,7 @@ def run_demo(input: Path | None, out: Path | None, *, ask: bool, seed: int) -> i
     int
         0; 2 for what the user can mend, said in one line on stderr; 130 after Ctrl-C.
     """
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # where it is a real stream
+    replace_unprintable()
     try:
         with _chosen(input) as path:
             _tell(path, out, ask=ask and sys.stdin.isatty(), seed=seed)

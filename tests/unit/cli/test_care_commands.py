@@ -1,17 +1,33 @@
 """``orchkit export``, ``compact``, ``prune``, ``snapshot`` and ``doctor``: exit codes, keys, and what is found."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pytest
 import store_lab
+from store_workflows import hello, settled
 
 import orchkit as ok
 from orchkit.hall.store import Store
 from orchkit.model.events import Event
 from orchkit.model.records import Head
+from tests.support import nobody
+from tests.support.nobody import STOP_BEING_ROOT, own
 
 orchkit, path, lab = store_lab.orchkit, store_lab.path, store_lab.lab
+public = nobody.public
+
+
+def in_a_process(*arguments, **options):
+    env = {**os.environ, "PYTHONPATH": str(Path(ok.__file__).parent.parent)}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env, **options)
 
 
 def changed(path, *statements):
@@ -41,7 +57,7 @@ def test_export(orchkit, path, lab, tmp_path):
     assert told["rescued"] is False
     assert list(told["files"][0]) == ["name", "rows", "bytes", "problem"]
     assert pd.read_parquet(tmp_path / "out" / "run.parquet").run.tolist() == list(lab.values())
-    assert "is not empty" in orchkit("export", tmp_path / "out", "--store", path, code=1)
+    assert "is not empty" in orchkit("export", tmp_path / "out", "--store", path, code=2)
     assert "event" in orchkit("export", tmp_path / "out", "--store", path, "--overwrite")
 
 
@@ -89,7 +105,103 @@ def test_snapshot(orchkit, path, lab, tmp_path):
     told = orchkit("snapshot", copy, "--store", path, "--json")
     assert told == {"store": str(path), "snapshot": str(copy)}
     assert len(orchkit("runs", "--store", copy, "--json")["runs"]) == 3
-    assert "exists and is left as it is" in orchkit("snapshot", copy, "--store", path, code=1)
+    assert "exists and is left as it is" in orchkit("snapshot", copy, "--store", path, code=2)
+
+
+# Where copies and exports cannot go
+
+ODD = {
+    "": "give a path as text",
+    "a\0b": "no file can have that path",
+    "x" * 300: "no file can have that path (File name too long)",
+    "folder": "folder exists and is left as it is",
+    "file": "file exists and is left as it is",
+    "no/copy": "no does not exist; make the directory first",
+    "file/copy": "file is no folder; use another path",
+    "lab.duckdb": "is the store itself",
+    "lab.duckdb.wal": "belongs to the store",
+    "lab.duckdb.compacting": "belongs to the store",
+}
+
+
+@pytest.mark.parametrize("name", ODD, ids=lambda name: ascii(name)[:20])
+def test_a_copy_with_an_odd_name(orchkit, path, lab, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"mine")
+    before = sorted(os.listdir(tmp_path))
+    for options in ([], ["--json"]):
+        assert ODD[name] in orchkit("snapshot", name, "--store", path, *options, code=2)
+    assert sorted(os.listdir(tmp_path)) == before
+    assert len(orchkit("runs", "--store", path, "--json")["runs"]) == 3
+
+
+@pytest.mark.parametrize("name", sorted(ODD.keys() - {"folder", "no/copy"}), ids=lambda name: ascii(name)[:20])
+@pytest.mark.parametrize("version", ["2", "99"])
+def test_an_export_to_an_odd_name(orchkit, path, lab, tmp_path, monkeypatch, name, version):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"mine")
+    changed(path, f"update meta set value = '{version}' where key = 'schema_version'")
+    before = sorted(os.listdir(tmp_path))
+    said = orchkit("export", name, "--store", path, "--overwrite", code=2)
+    assert ODD[name].replace("exists and is left as it is", "is a file; give a folder") in said
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+UNPRIVILEGED = f"""
+import sys
+import orchkit as ok
+from orchkit.cli._app import app
+from typer.testing import CliRunner
+folder = sys.argv[1]
+ok.open(folder + "/other.duckdb").close()
+for command in ("snapshot", "export"):  # so that all is imported
+    CliRunner().invoke(app, [command, folder + "/" + command, "--store", folder + "/other.duckdb"])
+{STOP_BEING_ROOT}
+result = CliRunner().invoke(app, sys.argv[2:])
+print(result.exit_code, result.stdout, result.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", ["snapshot", "export"])
+def test_a_folder_that_may_not_be_written(public, tmp_path, command):
+    path, locked = public / "lab.duckdb", public / "locked"
+    with ok.open(path):
+        pass
+    locked.mkdir()
+    locked.chmod(0o555)
+    own(public, path)
+    done = in_a_process("-c", UNPRIVILEGED, tmp_path, command, locked / "copy", "--store", path)
+    said = f"orchkit {command}: {locked} may not be written to; see who may, or use another path"
+    assert done.stdout == f"2  {said}\n\n", done
+
+
+# Damage
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["runs"], ["show"], ["snapshot", "copy"], ["export", "out"], ["prune", "--keep-runs", "9"]],
+    ids=lambda command: command[0],
+)
+def test_what_is_missing_is_one_line_beside_the_answer(path, tmp_path, command):
+    """In a process of its own, with the warnings that a user has."""
+    with ok.open(path) as store:
+        run_id = settled(store, hello, "Ada")
+    shutil.copy(path, tmp_path / "old.duckdb")
+    with ok.open(path) as store:
+        settled(store, hello, "Bob")
+    shutil.move(tmp_path / "old.duckdb", path)
+    arguments = [*command, *([run_id] if command == ["show"] else []), "--store", str(path), "--json"]
+    done = in_a_process("-m", "orchkit", *arguments, cwd=tmp_path)
+    warning, *refusal = done.stderr.splitlines()
+    assert warning.startswith(f"orchkit {command[0]}: warning: lab.duckdb: ")
+    assert "acknowledged events are missing" in warning
+    if command[0] == "prune":
+        assert (done.returncode, done.stdout, len(refusal)) == (1, "", 1), "it writes, and nothing may be written"
+    else:
+        assert (done.returncode, refusal) == (0, []), done
+        assert json.loads(done.stdout)["store"] == str(path)
 
 
 # Doctor

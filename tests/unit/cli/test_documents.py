@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchkit.cli.demo.documents import Document, Refusal, plain, read_documents
+from orchkit.cli._terminal import Refusal, plain
+from orchkit.cli.demo.documents import Document, read_documents
 
 GOOD = '{"id": "a", "text": "hello"}'
 

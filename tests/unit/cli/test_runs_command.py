@@ -11,7 +11,7 @@ import store_lab
 from store_workflows import hello
 
 import orchkit as ok
-from orchkit.cli._common import WIDTH, table
+from orchkit.cli._terminal import WIDTH, table
 from orchkit.model.events import Event
 from orchkit.model.records import Head
 
