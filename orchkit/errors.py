@@ -195,11 +195,32 @@ class StoreError(OrchkitError):
 
 
 class StoreBusy(StoreError):
-    """Another process holds the store's file."""
+    """Another process holds the store's file.
+
+    Attributes
+    ----------
+    pid : int
+        Of that process; 0 if nobody knows.
+    """
+
+    pid: int = 0
 
 
 class RunHeld(StoreError):
-    """Somebody is executing that run right now; watch it by ``store.run(id)``."""
+    """Somebody is executing that run right now; watch it by ``store.run(id)``.
+
+    Attributes
+    ----------
+    run_id : str
+    pid : int
+        Of the process that executes it; 0 if nobody knows.
+    host : str
+        Where that process is; "" for this machine.
+    """
+
+    run_id: str = ""
+    pid: int = 0
+    host: str = ""
 
 
 class StoreUnreadable(StoreError):

@@ -91,7 +91,7 @@ def show(
 
 def _told(store: Store, run_id: str) -> dict[str, Any]:
     if "'" in run_id:
-        raise Refusal(f"{run_id!r} is no id that orchkit gives")
+        raise Refusal(f"{run_id!r} is no id that orchkit gives; `orchkit runs` lists what is there")
     (head,) = (run for run in records(store.runs()) if run["run"] == run_id)
     pending = store.pending()
     events = store.events(run_id).tail(_LAST)

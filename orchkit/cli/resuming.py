@@ -49,7 +49,8 @@ def resume(
     """
     with ending("resume"):
         if (run is None) != every:
-            raise Refusal("give either a run or --all")
+            given = "a run and --all are both given" if every else "no run is given"
+            raise Refusal(f"{given}; give either a run or --all")
         with open_for_writing(store) as opened:
             definition = load_workflow(workflow)
             ids = [whole_run_id(opened, run)] if run is not None else _stopped(opened, definition)

@@ -38,5 +38,5 @@ def find_workflow(name: str) -> Workflow:
         there = ", ".join(map(repr, _WORKFLOWS)) or "none"
         raise DefinitionError(
             f"no workflow {name!r} is defined in this process (there are: {there}); run the code that defines it, or "
-            "hand it over"
+            "hand it over by store.resume(id, workflow)"
         ) from None

@@ -325,7 +325,7 @@ class Workflow:
         if fn is None:
             return lambda later: self._decorate(kind, later, options, own)
         if not callable(fn) or not getattr(fn, "__name__", ""):
-            raise DefinitionError(f"@wf.{kind}: {fn!r} is not a function")
+            raise DefinitionError(f"@wf.{kind}: {fn!r} is not a function; write it above a def")
         if fn.__name__ == "<lambda>":
             raise DefinitionError(f"@wf.{kind}: a lambda has no name to resume by; write it with def")
         self._add(node_from(kind, fn, options, own))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -73,7 +74,11 @@ class MemoryStore:
         with self._lock:
             head = self.head(run_id)
             if run_id in self._taken:
-                raise RunHeld(f"run {run_id!r} is being executed by this process", run_id=run_id)
+                raise RunHeld(
+                    f"run {run_id!r} is being executed by this process; wait until it has ended, or suspend it",
+                    run_id=run_id,
+                    pid=os.getpid(),
+                )
             self._taken.add(run_id)
             return head, list(self._logs[run_id]), _MemoryJournal(self, head)
 

@@ -1,5 +1,6 @@
 """What every store promises; each store's test class derives from `StoreConformance`."""
 
+import os
 import threading
 
 import pytest
@@ -201,9 +202,9 @@ class StoreConformance:
         if again:
             journal.release()
             _, _, journal = store.take("r1")
-        with pytest.raises(RunHeld, match="'r1' is being executed by this process") as caught:
+        with pytest.raises(RunHeld, match="'r1' is being executed by this process; ") as caught:
             store.take("r1")
-        assert caught.value.run_id == "r1"
+        assert (caught.value.run_id, caught.value.pid) == ("r1", os.getpid())
         journal.release()
         journal.release()
         store.take("r1")
