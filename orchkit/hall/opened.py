@@ -25,11 +25,10 @@ class _Opened:
         self.lock = threading.Lock()
         self._times: Counter[Path] = Counter()
 
-    def enter(self, path: Path, store: Store) -> Store:
+    def enter(self, path: Path, store: Store) -> None:
         """Count one that opens it; with the lock held."""
         self.stores[path] = store
         self._times[path] += 1
-        return store
 
     def leave(self, store: Store) -> bool:
         """Count one less; say whether that was the last."""

@@ -1,0 +1,356 @@
+"""The definition: what a workflow is made of, as its decorators fill it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+
+from orchkit.errors import DefinitionError
+from orchkit.hall import arguments
+from orchkit.hall.options import node_from, restacked
+from orchkit.model.build import build_graph
+from orchkit.model.graph import Graph
+from orchkit.model.merging import Rule, SharedModel
+from orchkit.model.policies import Only, Policy, Retry, Timeout
+from orchkit.model.steps import Node
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["Definition"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+OnError = Literal["fail", "skip"]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Definition:
+    """Nodes, their policies and a shared context; it knows nothing of runs, and users have it as part of `Workflow`.
+
+    Parameters
+    ----------
+    name : str
+    input : type
+    output : str or None
+    redact : iterable of str
+    """
+
+    def __init__(self, name: str, *, input: Any, output: str | None, redact: Iterable[str]) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise DefinitionError(f"Workflow({name!r}): give it a name; its runs are recorded under it")
+        self.name = name
+        self._input = input
+        self._output = arguments.label(f"Workflow({name!r})", "output", output)
+        self._redact = frozenset(arguments.tags(f"Workflow({name!r})", "redact", redact))
+        self._nodes: dict[str, Node] = {}
+        self._shared: SharedModel | None = None
+        self._graph: Graph | None = None
+
+    @overload
+    def step(self, fn: F, /) -> F: ...
+    @overload
+    def step(
+        self,
+        *,
+        retry: Retry | int | None = None,
+        timeout: Timeout | float | None = None,
+        fallback: Any = None,
+        effect: bool = False,
+        on_error: OnError = "fail",
+        after: Any = (),
+        provider: str | None = None,
+        tags: Iterable[str] = (),
+        version: str | None = None,
+    ) -> Callable[[F], F]: ...
+    def step(self, fn: Any = None, /, **options: Any) -> Any:  # type: ignore[misc]  # the second overload has no fn
+        """Add a unit of work; its parameters name where their values come from.
+
+        Parameters
+        ----------
+        fn : callable
+            Plain or async. Plain ones run in a thread live, inline in simulation.
+        retry : Retry or int, optional
+            An int is the number of attempts.
+        timeout : Timeout or float, seconds, optional
+            Bounds one attempt.
+        fallback : Fallback, callable or JSON value, optional
+            Delivered, and marked degraded, when the step has failed.
+        effect : bool
+            It touches the world: it gets an idempotency key and a row in the effect ledger, never acts before
+            what led to it is durable, and is refused in simulations unless the world allows it.
+        on_error : {"fail", "skip"}
+            What its failure does to the run.
+        after : str, callable, or several, optional
+            Nodes that must have settled before it starts.
+        provider : str, optional
+            What it calls; faults can target it.
+        tags : iterable of str
+            Faults can target them.
+        version : str, optional
+            Takes the place of the code in the step's fingerprint.
+
+        Returns
+        -------
+        callable
+            The function itself, so that it can still be called and tested.
+
+        Raises
+        ------
+        DefinitionError
+            For options that make no sense. The graph as a whole is checked when it is first drawn or run.
+        """
+        return self._decorate("step", fn, options)
+
+    def map(self, *, over: Any, limit: int | None = None, **options: Any) -> Callable[[F], F]:
+        """Add a step that runs once for each element of a list; its result is a list in the order of the items.
+
+        With ``on_error="skip"`` an item that fails is left out of the list, and the result is degraded.
+
+        Parameters
+        ----------
+        over : str or callable
+            The node whose list it goes over; the function gets each element as ``item``.
+        limit : int, >= 1, optional
+            How many items run at once.
+        **options
+            As in `step`; they hold for each item.
+
+        Returns
+        -------
+        callable
+            A decorator.
+
+        Raises
+        ------
+        DefinitionError
+            For options that make no sense.
+        """
+        own = {"over": arguments.name_of("map", "over", over), "limit": arguments.count("map", "limit", limit)}
+        return lambda fn: self._decorate("map", fn, options, own)
+
+    def route(self, *, to: Iterable[Any], **options: Any) -> Callable[[F], F]:
+        """Add a step that picks what runs next; it returns the name of one of its targets, or a list of them.
+
+        Parameters
+        ----------
+        to : iterable of str or callable
+            The targets. What no route picks is skipped.
+        **options
+            As in `step`.
+
+        Returns
+        -------
+        callable
+            A decorator.
+
+        Raises
+        ------
+        DefinitionError
+            For options that make no sense.
+        """
+        if isinstance(to, str):
+            raise DefinitionError(f"route(to={to!r}): give a list of targets, to=[{to!r}]")
+        own = {"targets": arguments.nodes("route", "to", to)}
+        return lambda fn: self._decorate("route", fn, options, own)
+
+    def approval(
+        self,
+        name: str,
+        *,
+        answer: Any = bool,
+        show: Any = None,
+        prefill: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        after: Any = (),
+        tags: Iterable[str] = (),
+    ) -> None:
+        """Add a question to a person; the run waits for the answer, and nothing else does.
+
+        Parameters
+        ----------
+        name : str
+            Its node name; steps that name it as a parameter get the answer.
+        answer : type
+            What an answer must be: a pydantic model, or a plain type.
+        show : str or callable, optional
+            The node whose value is to be judged.
+        prefill : mapping of str to str or callable, optional
+            Fields of the answer and the nodes whose values they start from.
+        timeout : float, seconds, > 0, <= 1e9, optional
+            How long the question stays open, from when it is asked. Without an answer in time the value is None.
+        after : str, callable, or several, optional
+            Nodes that must have settled before it is asked.
+        tags : iterable of str
+            Kept with the node; faults hit steps only.
+
+        Raises
+        ------
+        DefinitionError
+            For arguments that make no sense. Whether the nodes are there is checked with the graph.
+        """
+        if not isinstance(name, str):
+            raise DefinitionError(f"approval({name!r}): give it a name; steps get the answer by it")
+        where = f"approval({name!r})"
+        self._add(
+            Node(
+                name,
+                "approval",
+                answer=answer,
+                show=None if show is None else arguments.name_of(where, "show", show),
+                prefill=arguments.fields(where, "prefill", prefill),
+                timeout=arguments.seconds(where, "timeout", timeout),
+                after=arguments.nodes(where, "after", after),
+                tags=arguments.tags(where, "tags", tags),
+            )
+        )
+
+    def context(self, model: type[BaseModel], *, merge: Mapping[str, Rule] | None = None) -> None:
+        """Give the runs a shared context: steps read it by ``ctx.shared`` and write to it by ``ctx.update``.
+
+        A step sees the writes of its ancestors: of the sources of its inputs, of ``after=``, of the route that
+        picked it, and of theirs. They are folded in the order of the graph and of the items, never in order of
+        completion, so no outcome depends on timing; items of a map do not see each other's. What an attempt writes
+        is recorded with its success: failed attempts write nothing.
+
+        Parameters
+        ----------
+        model : type
+            A pydantic model; a run begins with the defaults of its fields, so each has one.
+        merge : mapping of str to callable, optional
+            Per field, how a write merges with what is there: ``ok.append``, ``ok.add``, or a function
+            ``rule(old, new)`` that is pure and associative. A field without a rule is replaced; two steps that
+            write one, neither before the other, end the run in `ContextConflict`.
+
+        Raises
+        ------
+        DefinitionError
+            Naming the field that has no default, or whose rule makes no sense.
+
+        Notes
+        -----
+        In simulation bodies write; nodes that the world models run no body, and so write nothing. A target of
+        several routes that pick it both sees the writes behind the one that came first. A change of the model does
+        not count as a change of the workflow when a run is resumed.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> from pydantic import BaseModel
+        >>> class Case(BaseModel):
+        ...     notes: list[str] = []
+        ...     spent: float = 0.0
+        >>> wf = ok.Workflow("case", input=str)
+        >>> wf.context(Case, merge={"notes": ok.append, "spent": ok.add})
+        >>> @wf.step
+        ... async def read(input: str, ctx: ok.Context) -> int:
+        ...     ctx.update(notes=[f"read {input}"], spent=0.25)
+        ...     return len(input)
+        >>> @wf.step
+        ... async def judge(read: int, ctx: ok.Context) -> str:
+        ...     ctx.update(notes=["judged"], spent=0.5)
+        ...     return " and ".join(ctx.shared.notes)
+        >>> run = wf.simulate("a letter", world=ok.World())
+        >>> run.result(), run.shared
+        ('read a letter and judged', Case(notes=['read a letter', 'judged'], spent=0.75))
+        """
+        self._shared = SharedModel(model, {} if merge is None else merge, self._redact)
+        self._graph = None
+
+    def _decorate(self, kind: Any, fn: Any, options: Mapping[str, Any], own: Mapping[str, Any] = _NOTHING) -> Any:
+        if fn is None:
+            return lambda later: self._decorate(kind, later, options, own)
+        if not callable(fn) or not getattr(fn, "__name__", ""):
+            raise DefinitionError(f"@wf.{kind}: {fn!r} is not a function; write it above a def")
+        if fn.__name__ == "<lambda>":
+            raise DefinitionError(f"@wf.{kind}: a lambda has no name to resume by; write it with def")
+        self._add(node_from(kind, fn, options, own))
+        return fn
+
+    def _add(self, node: Node) -> None:
+        before = self._nodes.get(node.name)
+        if before is not None and (before.fn is None) != (node.fn is None):
+            raise DefinitionError(
+                f"{node.name!r} is {_a(before)} already and cannot become {_a(node)}: give one of them another name, "
+                "or run the cell that makes the workflow again"
+            )
+        self._nodes[node.name] = node  # a cell that runs again replaces its node, in place
+        self._graph = None
+
+    def using(self, **stacks: Policy | Only | Iterable[Policy] | None) -> Self:
+        """Give a variant with other policies; this workflow stays as it is.
+
+        Parameters
+        ----------
+        **stacks
+            By node: a policy, or several, replace those of their kind and keep the rest; ``ok.only(...)`` drops
+            the rest; None removes all.
+
+        Returns
+        -------
+        Workflow
+
+        Raises
+        ------
+        DefinitionError
+            For an unknown node, or something that is no policy.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("hello", input=str)
+        >>> @wf.step(retry=ok.Retry(3))
+        ... def greet(input: str) -> str: ...
+        >>> wf.using(greet=ok.Timeout(5)).policies("greet")
+        (Retry(3), Timeout(5))
+        """
+        variant = copy(self)  # not made anew: a resume by name means the workflow, not its latest variant
+        variant._nodes = dict(self._nodes)
+        variant._graph = None
+        for name, stack in stacks.items():
+            node = variant._nodes.get(name)
+            if node is None:
+                raise DefinitionError(f"using({name}=...): no such node; there are {', '.join(self._nodes)}")
+            variant._nodes[name] = replace(node, policies=restacked(name, node.policies, stack))
+        return variant
+
+    def policies(self, name: str) -> tuple[Policy, ...]:
+        """Give a node's policies, outermost first.
+
+        Parameters
+        ----------
+        name : str
+            The node's.
+
+        Returns
+        -------
+        tuple of Policy
+
+        Raises
+        ------
+        DefinitionError
+            If there is no such node.
+        """
+        if name not in self._nodes:
+            raise DefinitionError(f"policies({name!r}): no such node; there are {', '.join(self._nodes)}")
+        return self._nodes[name].policies
+
+    def checked(self) -> Graph:
+        """Give the checked graph.
+
+        Raises
+        ------
+        GraphError
+            With all that is wrong, at once.
+        """
+        if self._graph is None:
+            self._graph = build_graph(
+                self.name, self._nodes.values(), self._input, self._output, self._shared, self._redact
+            )
+        return self._graph
+
+
+def _a(node: Node) -> str:
+    return f"{'an' if node.kind == 'approval' else 'a'} {node.kind}"
