@@ -57,7 +57,7 @@ def _fit_folder(folder: str, store: Path, overwrite: bool) -> Path:
     from orchkit.store.targets import checked_folder
 
     with asked_rightly():
-        return checked_folder(arguments.path("export", "folder", folder), store.resolve(), overwrite=overwrite)
+        return checked_folder(arguments.path("argument", "FOLDER", folder), store.resolve(), overwrite=overwrite)
 
 
 def _fit_target(path: str, store: Path) -> Path:
@@ -65,7 +65,7 @@ def _fit_target(path: str, store: Path) -> Path:
     from orchkit.store.targets import checked_target
 
     with asked_rightly():
-        return checked_target(arguments.path("snapshot", "path", path), store.resolve())
+        return checked_target(arguments.path("argument", "FILE", path), store.resolve())
 
 
 def _rescued(store: Path, folder: Path, overwrite: bool) -> list[Any]:
