@@ -21,8 +21,9 @@ from orchkit.errors import DefinitionError, StoreBusy, StoreError
 from orchkit.store.copies import copy_database, free_on_disk, sync_folder
 from orchkit.store.file import DuckFile
 from orchkit.store.holder import Holder, this_process
+from orchkit.store.look import wal_path
 from orchkit.store.rows import Row, micros, stamp
-from orchkit.store.sizes import USED, bytes_of, wal_of
+from orchkit.store.sizes import USED, bytes_of
 
 __all__ = ["PRUNED", "Compacted", "Keep", "compact", "prune"]
 
@@ -160,7 +161,7 @@ def compact(file: DuckFile, *, held: Mapping[str, Holder]) -> Compacted:
     _refuse_busy(file.path, held)
     path = Path(os.path.realpath(file.path))
     copy = path.with_name(path.name + ".compacting")
-    before = bytes_of(path) + bytes_of(wal_of(path))
+    before = bytes_of(path) + bytes_of(wal_path(path))
     try:
         _remove(copy)  # of a process that was killed
         _refuse_full(file, path)
@@ -174,7 +175,7 @@ def compact(file: DuckFile, *, held: Mapping[str, Holder]) -> Compacted:
     finally:
         with suppress(OSError):
             _remove(copy)
-    return Compacted(before, bytes_of(path) + bytes_of(wal_of(path)))
+    return Compacted(before, bytes_of(path) + bytes_of(wal_path(path)))
 
 
 def _refuse_busy(path: Path, held: Mapping[str, Holder]) -> None:
@@ -196,13 +197,13 @@ def _refuse_full(file: DuckFile, path: Path) -> None:
 
 
 def _put_in_place(copy: Path, path: Path) -> None:
-    if wal_of(path).exists():
+    if wal_path(path).exists():
         raise StoreError(f"{path.name} was not compacted: its write-ahead log could not be merged; free the disk")
     os.replace(copy, path)
     sync_folder(path.parent)
 
 
 def _remove(path: Path) -> None:
-    for one in (path, wal_of(path)):
+    for one in (path, wal_path(path)):
         with suppress(FileNotFoundError):
             one.unlink()

@@ -18,7 +18,7 @@ import duckdb
 from orchkit.clock.ids import here
 from orchkit.errors import StoreDamaged, StoreNotice, StoreUnreadable, StoreWriteError
 from orchkit.store.damage import Damage, damage_of, is_whole
-from orchkit.store.held import Inode, held, inode_of, refuse_foreign, refuse_missing, refuse_unfit, release
+from orchkit.store.held import Inode, held, refuse_foreign, refuse_missing, refuse_unfit, release
 from orchkit.store.look import Seen, connect, inspect, look, make, unreadable, wal_size
 from orchkit.store.marks import Known, Marks, read_marks
 from orchkit.store.migrate import create, made_with, migrate
@@ -26,7 +26,7 @@ from orchkit.store.repair import Mended, mend, mend_header, set_aside
 from orchkit.store.schema import SCHEMA_VERSION
 from orchkit.store.writer import first_line
 
-__all__ = ["Inode", "Opened", "inode_of", "open_file", "refuse_missing", "refuse_unfit", "release", "unreadable"]
+__all__ = ["Opened", "open_file"]
 
 
 class Opened(NamedTuple):

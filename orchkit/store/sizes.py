@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchkit.store.copies import free_on_disk
+from orchkit.store.look import wal_path
 from orchkit.store.rows import Row
 from orchkit.store.schema import TABLES
 
-__all__ = ["USED", "StoreSize", "bytes_of", "size_of", "wal_of"]
+__all__ = ["USED", "StoreSize", "bytes_of", "size_of"]
 
 _WORTH_IT: Final = 0.5  # share of a file that is free before compacting it is worth the copying
 _SMALL: Final = 4 * 2**20  # bytes, below which nobody minds
@@ -71,7 +72,7 @@ _SIZES: Final = " union all ".join(
 def size_of(path: Path, fetch: Callable[[str], list[Row]]) -> StoreSize:
     """Measure a store; `fetch` runs a query in it."""
     found: dict[str, Any] = dict(fetch(_SIZES))
-    wal = wal_of(path)
+    wal = wal_path(path)
     return StoreSize(
         file=bytes_of(path),
         wal=bytes_of(wal),
@@ -84,11 +85,6 @@ def size_of(path: Path, fetch: Callable[[str], list[Row]]) -> StoreSize:
         rows={name.removeprefix("rows "): value for name, value in found.items() if name != "free"},
         disk=free_on_disk(path.parent),
     )
-
-
-def wal_of(path: Path) -> Path:
-    """Name a file's write-ahead log."""
-    return path.with_name(path.name + ".wal")
 
 
 def bytes_of(path: Path) -> int:

@@ -316,7 +316,7 @@ def test_a_log_that_cannot_be_merged_stops_it(path, store, monkeypatch):
     # The new file would take it up; what is in it is in the new file already.
     fill(store, 1)
     wal = path.with_name("lab.duckdb.wal")
-    monkeypatch.setattr(care, "wal_of", lambda _: wal if wal.exists() else path)
+    monkeypatch.setattr(care, "wal_path", lambda _: wal if wal.exists() else path)
     with pytest.raises(StoreError, match="could not be merged"):
         store.compact()
     assert len(store.events("r0")) == 200
