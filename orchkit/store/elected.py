@@ -15,8 +15,9 @@ from orchkit.store.client import RemoteFile, next_serial
 from orchkit.store.damage import Damage
 from orchkit.store.election import Notice, Seat, read_notice, take_reading_seat, take_seat
 from orchkit.store.file import DuckFile
-from orchkit.store.held import refuse_missing, refuse_unfit
+from orchkit.store.held import refuse_unfit
 from orchkit.store.holder import RENEW_SECONDS, this_process
+from orchkit.store.lost import refuse_missing
 from orchkit.store.rows import Entry, Item
 from orchkit.store.server import Server
 from orchkit.store.wire import OwnerGone
