@@ -20,8 +20,9 @@ __all__ = ["refuse_linked", "refuse_unfit_name", "resolved"]
 _ROOM: Final = len(".mending-header.wal.checkpoint")  # the longest ending that a file beside a store may have
 _USUAL: Final = 255  # bytes of a file's name
 _SHORT: Final = 100  # bytes, for which there is room everywhere
-# DuckDB takes the one for a separator of folders, and puts the ending of a log before the other.
-_MISREAD: Final = "?" if sys.platform == "win32" else "?\\"
+# DuckDB puts the ending of a log before the one, and takes the other for a separator of folders; Windows has neither in
+# a name.
+_MISREAD: Final = "" if sys.platform == "win32" else "?\\"
 _LEFT: Final = re.compile(r"\.mending|\.part")  # by a process that was killed; nobody writes by these names
 _KEPT: Final = re.compile(r"\.v\d+(-\d+)?")
 

@@ -178,6 +178,37 @@ def test_a_file_of_two_names_is_refused_by_both(tmp_path, read_only):
     assert os.listdir(other.parent) == ["copy.duckdb"]
 
 
+OPEN = """
+from orchkit.errors import StoreError
+from orchkit.store.duck import DuckStore
+try:
+    DuckStore(sys.argv[1])
+except StoreError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_name_that_is_made_while_it_is_open_is_refused_to_others(tmp_path, script):
+    path, other = tmp_path / "lab.duckdb", tmp_path / "other.duckdb"
+    store = DuckStore(path)
+    try:
+        os.link(path, other)
+        with pytest.raises(StoreBusy, match="open in this process already"):
+            DuckStore(other)
+        ran = script(OPEN, other)
+        assert ran.stdout.startswith("StoreUnreadable"), ran
+        assert "has 2 names" in ran.stdout
+        store.admit(head()).append(note(1))
+        assert store.events("r1") == [note(1)]
+    finally:
+        store.close()
+    refused(path, "has 2 names")
+    other.unlink()
+    store = DuckStore(path)
+    assert store.events("r1") == [note(1)]
+    store.close()
+
+
 @pytest.mark.parametrize("way", ["copy", "delete"])
 def test_the_ways_out_that_are_told_are_ways_out(tmp_path, way):
     path = tmp_path / "lab.duckdb"
