@@ -68,8 +68,9 @@ def open_file(path: Path, *, read_only: bool = False, confirmed: bool = False) -
     StoreBusy
         If this or another process has it open.
     StoreUnreadable
-        If it is no store, damaged beyond repair, or newer than this orchkit; with `read_only` also if it is not
-        there, or would have to be mended or migrated first.
+        If it is no store, damaged beyond repair, or newer than this orchkit; has a second name, or one that no store
+        may have; or was taken away, and what lay beside it is still there. With `read_only` also if it is not there,
+        or would have to be mended or migrated first.
     StoreWriteError
         If nothing can be written there.
     """
