@@ -68,8 +68,9 @@ def open_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Stor
     StoreBusy
         If whoever holds it does not answer, or this process has it open for reading only and wants to write.
     StoreUnreadable
-        If it is no store, damaged beyond repair, or newer than this orchkit; with `read_only` also if it is not
-        there, or would have to be mended or migrated first.
+        If it is no store, damaged beyond repair, or newer than this orchkit; has a second name (a hard link), or one
+        that no store may have; or was taken away, and its log or its marks are still there. With `read_only` also if
+        it is not there, or would have to be mended or migrated first.
 
     Warns
     -----

@@ -74,14 +74,14 @@ class _Link:
         return ok, answer
 
     def _is_answered(self) -> bool:
-        self._socket.settimeout(_SILENCE)
         try:
+            self._socket.settimeout(_SILENCE)
             self._socket.recv(1, socket.MSG_PEEK)
+            self._socket.settimeout(None)
         except TimeoutError:
             return False
-        except OSError as error:
+        except OSError as error:  # or it was closed here, by another thread
             raise OwnerGone from error
-        self._socket.settimeout(None)
         return True
 
     def close(self) -> None:

@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from orchkit.errors import StoreReadOnly
-from orchkit.store.look import Seen, count_since
+from orchkit.store.look import Seen, count_since, wal_path, wal_size
 from orchkit.store.marks import Known
 
-__all__ = ["Damage", "damage_of", "is_whole"]
+__all__ = ["Damage", "damage_of", "is_whole", "named"]
 
 _NAMED: Final = 5  # runs that a report names; `Damage.runs` has all
 
@@ -68,9 +68,7 @@ def damage_of(path: Path, known: Known | None, seen: Seen, *, mended: str = "", 
     if is_whole(known, seen):
         return None
     # Not only the last: a log that was cut while it was open went on behind the hole.
-    runs: Counter[str] = Counter()
-    for _, counts in known.commits:
-        runs.update(counts)
+    runs = known.runs
     since = Counter(count_since(path, known.base))
     runs -= since
     before = max(0, known.events - (seen.events - since.total()))
@@ -78,7 +76,7 @@ def damage_of(path: Path, known: Known | None, seen: Seen, *, mended: str = "", 
     if not missing:
         return None
     cause = mended or _cause(path, known, seen.seq)
-    counted = f"{missing} acknowledged event{' is' if missing == 1 else 's are'} missing{_named(runs, before)}"
+    counted = f"{missing} acknowledged event{' is' if missing == 1 else 's are'} missing{named(runs, before)}"
     return Damage(missing, dict(runs), _report(path, counted, seen, cause, kept))
 
 
@@ -86,8 +84,7 @@ def is_whole(known: Known, seen: Seen) -> bool:
     """Say whether a file has all that its marks know of."""
     if known.lost:
         return False
-    acknowledged = known.events + sum(sum(counts.values()) for _, counts in known.commits)
-    return known.last <= seen.seq and acknowledged <= seen.events
+    return known.last <= seen.seq and known.acknowledged <= seen.events
 
 
 def _unknown(path: Path, seen: Seen, mended: str, kept: str) -> Damage:
@@ -96,7 +93,8 @@ def _unknown(path: Path, seen: Seen, mended: str, kept: str) -> Damage:
     return Damage(None, {}, _report(path, counted, seen, cause, kept))
 
 
-def _named(runs: Counter[str], before: int) -> str:
+def named(runs: Counter[str], before: int) -> str:
+    """Say of which runs events are, and how many are of nobody knows which."""
     parts = [f"{n} of run {run}" for run, n in runs.most_common(_NAMED)]
     if len(runs) > _NAMED:
         parts.append(f"{sum(n for _, n in runs.most_common()[_NAMED:])} of {len(runs) - _NAMED} other runs")
@@ -106,12 +104,12 @@ def _named(runs: Counter[str], before: int) -> str:
 
 
 def _cause(path: Path, known: Known, seq: int) -> str:
-    wal = path.with_name(path.name + ".wal")
-    if known.base > seq:
-        return "an older copy of the file was put in its place, or it was restored from one"
-    if not wal.exists() or not wal.stat().st_size:
-        return f"its write-ahead log {wal.name} was deleted or emptied"
-    return f"its write-ahead log {wal.name} was cut or damaged"
+    older = "an older copy of the file was put in its place, or it was restored from one"
+    if known.base > seq and known.merged:
+        return older
+    # What the marks know of was in the log, or was merged when the file was closed: nothing tells these apart.
+    was = "cut or damaged" if wal_size(path) else "deleted or emptied"
+    return f"its write-ahead log {wal_path(path).name} was {was}, or {older}"
 
 
 def _report(path: Path, counted: str, seen: Seen, cause: str, kept: str) -> str:

@@ -28,6 +28,7 @@ from orchkit.store.holder import RENEW_SECONDS, Holder, this_process
 from orchkit.store.inbox import Inbox, Serial
 from orchkit.store.journal import DuckJournal, LateJournal
 from orchkit.store.leases import Fetch, Guarded, holders, left_by
+from orchkit.store.names import resolved
 from orchkit.store.rows import Entry, Row, head_row
 from orchkit.store.server import Server, listen
 from orchkit.store.sizes import StoreSize, size_of
@@ -75,7 +76,7 @@ class DuckStore:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
-        self.path = Path(path).absolute()
+        self.path = resolved(path)
         self._lock = threading.Lock()
         self._mine: set[str] = set()
         self._lost: dict[str, str] = {}

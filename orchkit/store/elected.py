@@ -15,8 +15,10 @@ from orchkit.store.client import RemoteFile, next_serial
 from orchkit.store.damage import Damage
 from orchkit.store.election import Notice, Seat, read_notice, take_reading_seat, take_seat
 from orchkit.store.file import DuckFile
-from orchkit.store.held import refuse_missing, refuse_unfit
+from orchkit.store.held import refuse_unfit
 from orchkit.store.holder import RENEW_SECONDS, this_process
+from orchkit.store.leaving import refuse_late
+from orchkit.store.lost import refuse_missing
 from orchkit.store.rows import Entry, Item
 from orchkit.store.server import Server
 from orchkit.store.wire import OwnerGone
@@ -67,6 +69,11 @@ class Elected:
         self._shut = False
         self.over = False
         self.place: DuckFile | RemoteFile = self._elect(_AT_FIRST)
+        try:
+            refuse_late(path.name)
+        except BaseException:
+            self.let_go()
+            raise
 
     def open_doors(self) -> None:
         """Serve other processes, if this one owns the file."""
@@ -79,6 +86,7 @@ class Elected:
 
     def _elect(self, seconds: float) -> DuckFile | RemoteFile:
         patience = wall_micro() + int(seconds * 1e6)
+        refuse_late(self.path.name)
         refuse_unfit(self.path)
         if self.read_only:
             refuse_missing(self.path)

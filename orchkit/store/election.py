@@ -89,8 +89,8 @@ def _notice_path(path: Path) -> Path:
     return path.with_name(path.name + ".owner")
 
 
-def take_seat(path: Path, *, shared: bool = False) -> Seat | None:
-    """Take the owner's place, or with `shared` keep others from it for as long as one reads; None if it is taken.
+def take_seat(path: Path) -> Seat | None:
+    """Take the owner's place; None if it is taken, or somebody reads.
 
     Raises
     ------
@@ -109,11 +109,11 @@ def take_seat(path: Path, *, shared: bool = False) -> Seat | None:
                 f"{path.parent} lets you make files, or use another path"
             ) from error
         _refuse_strange(file, name)
-        if not _lock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path):
+        if not _lock(file, path):
             os.close(file)
             return None
         if _is_at(name, file):
-            return Seat(file, None if shared else name)
+            return Seat(file, name)
         os.close(file)  # its last owner has just left and taken the file away
 
 
@@ -133,9 +133,9 @@ def _is_ours(file: int) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
 
 
-def _lock(file: int, kind: int, path: Path) -> bool:
+def _lock(file: int, path: Path) -> bool:
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

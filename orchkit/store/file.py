@@ -411,7 +411,8 @@ class DuckFile:
 
     def _end_reading(self) -> None:
         # DuckDB refuses to close while a cursor is at work. One that has not begun yet does not notice that it is
-        # interrupted, so it is told again.
+        # interrupted, so it is told again. They are kept: see `leaving` for who destroys one when Python ends.
+        self._ended = self._reading.copy()
         while self._reading:
             for cursor in self._reading:
                 with suppress(duckdb.Error):  # it has just ended

@@ -6,14 +6,16 @@ A file is told by its inode, so that a second name does not open it twice.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from orchkit.errors import StoreBusy, StoreUnreadable
+from orchkit.store.names import refuse_unfit_name
 
-__all__ = ["Inode", "held", "inode_of", "refuse_foreign", "refuse_missing", "refuse_unfit", "release"]
+__all__ = ["Inode", "held", "inode_of", "refuse_foreign", "refuse_unfit", "release"]
 
 Inode = tuple[int, int]
 
@@ -31,32 +33,31 @@ def refuse_unfit(path: Path) -> None:
     StoreBusy
         If this process has it open.
     StoreUnreadable
-        If it is a directory or a pipe, or in no folder.
+        If it is a directory, a device or a pipe, in no folder, or has a name that no store may have.
     """
-    try:
-        path.stat()
-    except PermissionError as error:
-        raise StoreUnreadable(f"{path} is out of reach: {error.strerror}; see who may read its folder") from error
-    except OSError:
-        pass  # there is none yet, or what follows says what is in the way
-    if path.is_dir():
+    refuse_unfit_name(path)
+    kind = _kind(path)
+    if stat.S_ISDIR(kind):
         raise StoreUnreadable(f"{path} is a directory; give the path of a file, such as lab.duckdb")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
+        if os.path.lexists(path.parent):
+            raise StoreUnreadable(f"{path.parent} is no directory; use another path")
         raise StoreUnreadable(f"{path.parent} does not exist; make the directory first, or use another path")
-    if path.exists() and not path.is_file():
+    if kind and not stat.S_ISREG(kind):
         raise StoreUnreadable(f"{path} is no file; give a store another path")
     _refuse_held(path)
 
 
-def refuse_missing(path: Path) -> None:
-    """Refuse a file that is not there.
-
-    Raises
-    ------
-    StoreUnreadable
-    """
-    if not path.exists():
-        raise StoreUnreadable(f"{path} does not exist, and reading makes none; see the path, or open it to write")
+def _kind(path: Path) -> int:
+    """Tell what is there, by its mode; 0 for nothing."""
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except PermissionError as error:
+        raise StoreUnreadable(f"{path} is out of reach: {error.strerror}; see who may read its folder") from error
+    except (OSError, ValueError) as error:  # a loop of links, a path that is too long, a disk that fails
+        raise StoreUnreadable(f"{path} cannot be reached: {error}; give another path") from error
 
 
 def inode_of(path: Path) -> Inode | None:

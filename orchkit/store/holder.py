@@ -8,6 +8,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -45,8 +46,8 @@ class Holder(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What its leases name it by."""
-        return f"{self.host}:{self.pid}:{self.born}"
+        """What its leases name it by; containers that begin together share all but the start and the space of pids."""
+        return f"{self.host}:{self.pid}:{self.born}:{crc32(self.boot.encode()):08x}"
 
     def entry(self) -> Entry:
         """Lay it out as a row that renews its leases from now on."""
@@ -71,7 +72,8 @@ def _this(pid: int) -> Holder:
 
 def lives(holder: Holder) -> bool:
     """Say whether a lease of it holds: exactly on this machine, by its expiry elsewhere."""
-    if not _is_near(holder) or sys.platform == "win32":  # where os.kill would end it
+    # On Windows os.kill would end it.
+    if not _is_near(holder) or sys.platform == "win32" or not _lists_our_pids():
         return holder.until > wall_micro()
     try:
         os.kill(holder.pid, 0)
@@ -85,6 +87,14 @@ def lives(holder: Holder) -> bool:
 def _is_near(holder: Holder) -> bool:
     # The name of a machine may change while it runs; no two starts have the same identity.
     return holder.boot == _boot() if _boot() else holder.host == here() and not holder.boot
+
+
+def _lists_our_pids() -> bool:
+    # A space of pids that was made without a /proc of its own sees there the processes of another one.
+    try:
+        return sys.platform != "linux" or os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
 
 
 @lru_cache(maxsize=1)
@@ -101,7 +111,7 @@ def _born(pid: int) -> str | None:
     if sys.platform != "linux":
         return _said_by("ps", "-o", "lstart=", "-p", str(pid))
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path("/proc", "self" if pid == os.getpid() else str(pid), "stat").read_text()
     except OSError:
         return None
     # The name in brackets may hold anything, brackets included.

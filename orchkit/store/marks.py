@@ -14,11 +14,14 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+
+from orchkit.store.look import log_size, wal_path
 
 __all__ = ["Known", "Marks", "marks_path", "read_marks"]
 
@@ -43,6 +46,8 @@ class Known(msgspec.Struct, frozen=True):
         Of each commit since, the `seq` that it reached and the number of its events by run.
     end : int, bytes
         Where the next record goes: behind it is nothing, or a torn one.
+    merged : bool
+        Whether everything up to `base` was in the file itself, and nothing of it in the log only.
     """
 
     base: int
@@ -50,6 +55,20 @@ class Known(msgspec.Struct, frozen=True):
     lost: bool
     commits: tuple[tuple[int, dict[str, int]], ...]
     end: int
+    merged: bool = False
+
+    @property
+    def runs(self) -> Counter[str]:
+        """How many events the commits had, by run."""
+        runs: Counter[str] = Counter()
+        for _, counts in self.commits:
+            runs.update(counts)
+        return runs
+
+    @property
+    def acknowledged(self) -> int:
+        """How many events there must be."""
+        return self.events + sum(sum(counts.values()) for _, counts in self.commits)
 
     @property
     def last(self) -> int:
@@ -62,15 +81,15 @@ def marks_path(path: Path) -> Path:
     return path.with_name(path.name + ".marks")
 
 
-def read_marks(path: Path, store_id: str) -> Known | None:
-    """Read the marks of a store's file; None if there are none, or they are another store's."""
+def read_marks(path: Path, store_id: str | None = None) -> Known | None:
+    """Read the marks of a store's file; None if there are none, or they are those of another than `store_id`."""
     try:
         data = marks_path(path).read_bytes()
         records, end = _records(data)
-        magic, store, base, events, lost = records[0]
-        if magic != _MAGIC or store != store_id:
+        magic, store, base, events, lost, *merged = records[0]
+        if magic != _MAGIC or store_id not in (None, store):
             return None
-        return Known(base, events, lost, tuple((seq, runs) for seq, runs in records[1:]), end)
+        return Known(base, events, lost, tuple((seq, runs) for seq, runs in records[1:]), end, merged == [True])
     except (OSError, IndexError, TypeError, ValueError):
         return None
 
@@ -106,6 +125,7 @@ class Marks:
 
     def __init__(self, path: Path, store_id: str) -> None:
         self._path = marks_path(path)
+        self._log = wal_path(path)
         self._store_id = store_id
         self._file = -1
         self._end = 0
@@ -123,10 +143,20 @@ class Marks:
     def _open(self) -> None:
         self._file = os.open(self._path, os.O_RDWR | getattr(os, "O_BINARY", 0))
 
-    def begin(self, seq: int, events: int, *, lost: bool = False) -> None:
-        """Begin anew: everything up to `seq` is in the file itself, and so are so many events."""
+    def begin(self, seq: int, events: int, *, lost: bool = False, merged: bool | None = None) -> None:
+        """Begin anew: the file with its log reaches `seq`, and has so many events.
+
+        Parameters
+        ----------
+        seq, events : int
+        lost : bool
+            A damaged log was mended while there were no marks.
+        merged : bool, optional
+            All of it is in the file itself; else the log tells, by being there.
+        """
         self.close()
-        first = _framed([_MAGIC, self._store_id, seq, events, lost])
+        merged = not log_size(self._log) if merged is None else merged
+        first = _framed([_MAGIC, self._store_id, seq, events, lost, merged])
         new = self._path.with_name(self._path.name + ".new")
         try:
             # By a rename: whenever the process is killed, there are the old marks or the new ones.

@@ -18,15 +18,17 @@ import duckdb
 from orchkit.clock.ids import here
 from orchkit.errors import StoreDamaged, StoreNotice, StoreUnreadable, StoreWriteError
 from orchkit.store.damage import Damage, damage_of, is_whole
-from orchkit.store.held import Inode, held, inode_of, refuse_foreign, refuse_missing, refuse_unfit, release
+from orchkit.store.held import Inode, held, refuse_foreign, refuse_unfit, release
 from orchkit.store.look import Seen, connect, inspect, look, make, unreadable, wal_size
+from orchkit.store.lost import refuse_lost, refuse_missing
 from orchkit.store.marks import Known, Marks, read_marks
 from orchkit.store.migrate import create, made_with, migrate
+from orchkit.store.names import refuse_linked
 from orchkit.store.repair import Mended, mend, mend_header, set_aside
 from orchkit.store.schema import SCHEMA_VERSION
 from orchkit.store.writer import first_line
 
-__all__ = ["Inode", "Opened", "inode_of", "open_file", "refuse_missing", "refuse_unfit", "release", "unreadable"]
+__all__ = ["Opened", "open_file"]
 
 
 class Opened(NamedTuple):
@@ -66,8 +68,9 @@ def open_file(path: Path, *, read_only: bool = False, confirmed: bool = False) -
     StoreBusy
         If this or another process has it open.
     StoreUnreadable
-        If it is no store, damaged beyond repair, or newer than this orchkit; with `read_only` also if it is not
-        there, or would have to be mended or migrated first.
+        If it is no store, damaged beyond repair, or newer than this orchkit; has a second name, or one that no store
+        may have; or was taken away, and what lay beside it is still there. With `read_only` also if it is not there,
+        or would have to be mended or migrated first.
     StoreWriteError
         If nothing can be written there.
     """
@@ -76,8 +79,10 @@ def open_file(path: Path, *, read_only: bool = False, confirmed: bool = False) -
     if read_only:
         refuse_missing(path)
     if not path.exists():
+        refuse_lost(path)
         make(path)
         return _open_to_write(path, Seen(0))
+    refuse_linked(path, old=True)
     if not read_only and not wal_size(path):
         opened = _open_whole(path)
         if opened is not None:
@@ -171,6 +176,7 @@ def _nothing_missing(path: Path, mended: Mended) -> str:
 
 
 def _open_to_read(path: Path, seen: Seen, damage: Damage | None, notices: Sequence[StoreNotice]) -> Opened:
+    refuse_linked(path)
     with held(path) as hold:
         return Opened(connect(path, read_only=True), hold(), seen.seq, None, damage, tuple(notices))
 
@@ -202,7 +208,7 @@ def _open_to_write(
     with _closed_on_error(path, connection, inode):
         going_on = known if pending and damage is None else None
         missing = 0 if damage is None else damage.missing
-        return _begun(path, connection, inode, seen, going_on, missing=missing, notices=notices)
+        return _begun(path, connection, inode, seen, going_on, missing=missing, notices=notices, merged=not pending)
 
 
 def _begun(
@@ -214,14 +220,16 @@ def _begun(
     *,
     missing: int | None = 0,
     notices: Sequence[StoreNotice] = (),
+    merged: bool = True,
 ) -> Opened:
+    refuse_linked(path)  # a file that was moved to the schema of today has one name again
     store_id = _prepare(connection, path, seen)
     _probe(connection, path, missing)
     marks = Marks(path, store_id)
     if known is not None and known.last <= seen.seq:
         marks.go_on(known)
     else:
-        marks.begin(seen.seq, seen.events)
+        marks.begin(seen.seq, seen.events, merged=merged)
     return Opened(connection, inode, seen.seq, marks, None, tuple(notices))
 
 

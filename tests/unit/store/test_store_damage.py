@@ -81,7 +81,7 @@ def test_without_damage_nothing_is_said(killed, tmp_path):
 def test_a_log_that_was_taken_away(killed, tmp_path, wal):
     damage = check(killed._replace(wal=wal).put(tmp_path / "lab"))
     assert damage.runs == dict.fromkeys(RUNS, EVENTS)
-    assert "lab.duckdb.wal was deleted or emptied" in damage.report
+    assert "lab.duckdb.wal was deleted or emptied, or an older copy of the file was put in its place" in damage.report
 
 
 def test_a_log_that_was_cut_anywhere(killed, tmp_path):
@@ -184,7 +184,34 @@ def test_an_older_copy_of_the_file(killed, tmp_path):
         assert file.damage.missing == EVENTS + 7
         assert file.damage.runs == {"r4": 7}
         assert f"{EVENTS} of runs that were written before the last checkpoint" in file.damage.report
-        assert "an older copy of the file" in file.damage.report
+        assert "; an older copy of the file was put in its place, or it was restored from one." in file.damage.report
+
+
+def test_an_older_copy_of_a_file_that_was_closed_is_not_taken_for_a_log_that_was_deleted_alone(killed, tmp_path):
+    # Closing merges the log, and the marks still begin where it did.
+    path = killed.put(tmp_path / "lab")
+    with opened(path):
+        pass
+    older = parts_of(path)
+    store = DuckStore(path)
+    store.admit(head("r3")).append(note(1))
+    store.close()
+    assert parts_of(path).wal is None
+    path = parts_of(path)._replace(main=older.main).put(tmp_path / "again")
+    with opened(path) as file:
+        assert file.damage.runs == {"r3": 1}
+        assert "deleted or emptied, or an older copy" in file.damage.report
+
+
+def test_a_log_that_was_deleted_is_named_also_when_the_marks_began_behind_it(killed, tmp_path):
+    # They begin anew without the log being merged: who confirms, or opens a file whose marks are lost.
+    path = killed._replace(marks=None).put(tmp_path / "lab")
+    write_and_die(path, ["r3"])
+    for wal, was in ((None, "deleted or emptied"), (killed.wal[:2000], "cut or damaged")):
+        path = parts_of(path)._replace(wal=wal).put(tmp_path / "lab")
+        with opened(path) as file:
+            assert file.damage.missing > 0
+            assert f"its write-ahead log lab.duckdb.wal was {was}, or an older copy of the file" in file.damage.report
 
 
 def test_a_restored_copy_that_is_whole_is_no_damage(killed, tmp_path):
@@ -193,9 +220,9 @@ def test_a_restored_copy_that_is_whole_is_no_damage(killed, tmp_path):
 
 
 def test_a_new_file_beside_the_marks_of_another_is_no_damage(killed, tmp_path):
-    path = killed.put(tmp_path / "lab")
-    path.unlink()
-    path.with_name("lab.duckdb.wal").unlink()
+    path = killed._replace(wal=None).put(tmp_path / "lab")
+    DuckStore(tmp_path / "new.duckdb").close()
+    os.replace(tmp_path / "new.duckdb", path)
     with opened(path) as file:
         assert file.damage is None
         assert file.heads() == []

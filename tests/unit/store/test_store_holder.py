@@ -24,6 +24,12 @@ def test_this_process_lives_and_is_told_from_its_namesakes():
     assert not lives(replace(me, born="of another process that had this pid"))
 
 
+def test_two_processes_that_differ_in_their_space_of_pids_alone_have_two_names():
+    # The first processes of two containers with one host name, begun within a hundredth of a second.
+    me = this_process()
+    assert replace(me, boot=f"{me.boot}1").name != me.name
+
+
 def test_a_process_that_ended_is_gone_at_once_also_before_somebody_waits_for_it():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     other = replace(this_process(), pid=child.pid, born=_born(child.pid))

@@ -72,6 +72,21 @@ def test_going_on_writes_over_a_torn_record(tmp_path):
     assert read_marks(path, "me").commits == ((101, {"r1": 1}), (105, {"r3": 3}))
 
 
+def test_they_say_whether_the_log_was_merged_when_they_began(tmp_path):
+    path = tmp_path / "lab.duckdb"
+    store = DuckStore(path)
+    try:
+        store_id = store.fetch("select value from meta where key = 'store_id'")[0][0]
+        store.admit(head()).append(note(1))
+        assert read_marks(path, store_id).merged
+        for work, merged in ((store._elected.place.mark_anew, False), (store._elected.place._merge, True)):
+            store._writer.call(work)
+            known = read_marks(path, store_id)
+            assert (known.merged, known.events, known.commits) == (merged, 1, ())
+    finally:
+        store.close()
+
+
 FULL = """
 import resource
 from pathlib import Path

@@ -16,7 +16,7 @@ import orchkit as ok
 from orchkit.errors import RunHeld, StoreBusy, StoreError
 from orchkit.model.events import Event
 from orchkit.store.duck import DuckStore
-from orchkit.store.election import read_notice, take_seat
+from orchkit.store.election import read_notice, take_reading_seat, take_seat
 from orchkit.store.journal import DuckJournal, LateJournal
 from orchkit.store.rows import head_row
 from orchkit.store.wire import OwnerGone, receive, send
@@ -349,7 +349,7 @@ def test_a_seat_is_taken_by_one_and_left_without_a_trace(path):
 
 
 def test_readers_share_a_seat_and_keep_owners_from_it(path):
-    readers = [take_seat(path, shared=True) for _ in range(2)]
+    readers = [take_reading_seat(path) for _ in range(2)]
     assert take_seat(path) is None
     for reader in readers:
         reader.leave()
