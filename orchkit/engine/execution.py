@@ -17,8 +17,10 @@ from orchkit.engine.program import Program, Seat, Site
 from orchkit.engine.redrive import brief, redrive, same
 from orchkit.errors import ContextConflict, DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
 from orchkit.model.events import ATTEMPT_ENDS, Event
+from orchkit.model.fold import apply, fold
 from orchkit.model.protocols import Failure, Journal, Outcome
-from orchkit.model.state import COMPLETED, DEGRADED, READY, RunState, apply, fold, result_of
+from orchkit.model.standings import COMPLETED, DEGRADED, READY
+from orchkit.model.state import RunState, result_of
 
 __all__ = ["Execution", "Instance"]
 

@@ -15,8 +15,8 @@ from orchkit.engine.instance import Instance
 from orchkit.engine.pipeline import pipeline
 from orchkit.errors import ReplayMismatch
 from orchkit.model.events import Event
+from orchkit.model.paths import node_of
 from orchkit.model.protocols import Outcome
-from orchkit.model.state import node_of
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution

@@ -16,9 +16,11 @@ from orchkit.engine.program import Program
 from orchkit.engine.redrive import redrive
 from orchkit.errors import ChangedEffect, DefinitionChanged, DefinitionError, RunSuspended
 from orchkit.model.events import Event
+from orchkit.model.fold import apply, fold
 from orchkit.model.graph import Graph
 from orchkit.model.records import Head
-from orchkit.model.state import IDLE, OPEN, READY, RunState, apply, fold
+from orchkit.model.standings import IDLE, OPEN, READY
+from orchkit.model.state import RunState
 from orchkit.runs.fingerprint import fingerprints
 
 __all__ = ["ON_CHANGE", "GoingOn", "go_on_from", "recorded_fingerprints", "rehearse"]

@@ -11,8 +11,9 @@ from pydantic import BaseModel
 import orchkit as ok
 from orchkit.engine.plan import plan
 from orchkit.model.events import Event
+from orchkit.model.fold import apply, fold
 from orchkit.model.graph import Graph
-from orchkit.model.state import RunState, apply, fold
+from orchkit.model.state import RunState
 from orchkit.runs.simulate import prepare
 from tests.support.counting import Item, lines_run
 from tests.support.engines import Drive
@@ -233,7 +234,7 @@ def run_of_a_map(n: int) -> Callable[[], object]:
 
 def cancel_of_open_items(n: int) -> Callable[[], object]:
     drive = Drive(engine_of_a_map()).start(list(range(n)))
-    return lambda: drive.execution.cancel()
+    return drive.execution.cancel
 
 
 def resume_after_cancel(n: int) -> Callable[[], object]:

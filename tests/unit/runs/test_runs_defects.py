@@ -12,8 +12,8 @@ from pydantic import BaseModel, SecretStr
 
 import orchkit as ok
 from orchkit.model.events import Event
+from orchkit.model.fold import apply, fold
 from orchkit.model.generations import invalidated
-from orchkit.model.state import apply, fold
 from orchkit.runs import live
 
 WAIT = 30
@@ -187,7 +187,7 @@ def test_an_item_that_is_skipped_the_second_time_has_written_nothing() -> None:
     ]
     state = fold(graph, log)
     assert state.shared is not None
-    assert state.shared.writes == {(0, 0): {"notes": ["old"]}}
+    assert state.shared.writes == {0: {0: {"notes": ["old"]}}}
     invalidated(state, Event(2, "invalidated", "each", 0, generation=2, status="retry"))
     apply(state, Event(2, "started", "each", 0, 2, attempt=1))
     apply(state, Event(3, "failed", "each", 0, 2, attempt=1, status="error", error="E: no"))
