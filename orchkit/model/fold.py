@@ -18,7 +18,7 @@ from orchkit.model.generations import compare, invalidated, resumed
 from orchkit.model.graph import Graph
 from orchkit.model.instances import MapState, Open
 from orchkit.model.paths import has_node, node_of
-from orchkit.model.standings import FAILED, OPEN, SETTLED, SKIPPED
+from orchkit.model.standings import DONE, FAILED, OPEN, SETTLED, SKIPPED
 from orchkit.model.state import RunState, map_state
 
 __all__ = ["apply", "fold"]
@@ -91,6 +91,8 @@ def _recall(state: RunState, log: Sequence[Event]) -> None:
             apply(state, event)
         state.last_t = max(state.last_t, event.t)  # of what is passed over too: time never goes back
     state.lenient = False
+    for node in [node for node in state.maps if state.graph.nodes[node].kind != "map" and state.standing[node] in DONE]:
+        del state.maps[node]  # not before, for its items may have started again
     recount(state)
 
 
@@ -191,7 +193,7 @@ def _settled(state: RunState, event: Event) -> None:
     elif state.graph.nodes[node].kind == "map" and (instance is None or not state.lenient):
         _map_done(state, node, event)
     elif instance is None and node in state.maps:
-        _node_done(state, node, SETTLED[event.status], state.maps.pop(node).delivered())  # it was a map once
+        _node_done(state, node, SETTLED[event.status], state.maps[node].delivered())  # it was a map once
     else:
         _node_done(state, node, SETTLED[event.status], value)
 
