@@ -41,10 +41,12 @@ def redrive(execution: Execution) -> None:
                 continue  # its code is another one, and what it has begun is about to be dropped
             execution.instances[key] = inst = Instance(execution, *key)
             inst.records = deque(opened.events)
+            execution.unfed.append(inst)
         for event in _open_events(execution):
             _feed(execution, event)
     finally:
         execution.driving = False
+        execution.unfed.clear()
         kernel.now = max(before, execution.base + state.last_t)
     if execution.error is not None:
         raise execution.error

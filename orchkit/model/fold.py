@@ -134,7 +134,7 @@ def _item_begun(state: RunState, node: int, item: int) -> None:
     progress = _begun(state, node)
     if state.lenient:
         progress.grow(item + 1)
-    if item in progress.again:
+    if progress.again and item in progress.again:
         progress.again.drop(item)
     else:
         progress.next = item + 1

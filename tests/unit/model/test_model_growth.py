@@ -10,14 +10,16 @@ from pydantic import BaseModel
 
 import orchkit as ok
 from orchkit.engine.plan import plan
+from orchkit.engine.program import Program
 from orchkit.model.events import Event
 from orchkit.model.fold import apply, fold
 from orchkit.model.graph import Graph
 from orchkit.model.state import RunState
 from orchkit.runs.simulate import prepare
 from tests.support.counting import Item, lines_run
-from tests.support.engines import Drive
+from tests.support.engines import Drive, Lagging
 
+SECOND = 1_000_000
 SMALL, LARGE = 250, 1000
 LINEAR = 4.8  # times the work for four times as much; a heap's logarithm is in it, a square would be 16
 
@@ -263,6 +265,27 @@ def resume_after_suspend(n: int) -> Callable[[], object]:
     return resume
 
 
+def resume_of_effects_that_wait_for_the_disk(n: int) -> Callable[[], object]:
+    wf = ok.Workflow("sending", input=list)
+
+    @wf.map(over="input", effect=True)
+    async def each(item: int, ctx: ok.Context) -> int:
+        await ctx.sleep(5.0)
+        return 1
+
+    program = Program(wf.checked())
+    drive = Drive(program, journal=lambda kernel: Lagging(kernel, SECOND)).start(list(range(n)))
+    log = list(drive.until(6 * SECOND + SECOND // 2).log)
+    assert [event.kind for event in log].count("completed") == n
+    assert log[-1].kind == "completed"
+
+    def resume() -> None:
+        again = Drive(program, events=log).redrive().run()
+        assert again.execution.state.status == "completed"
+
+    return resume
+
+
 def open_items_dropped_one_by_one(n: int) -> Callable[[], object]:
     drive = Drive(engine_of_a_map()).start(list(range(n)))
 
@@ -274,7 +297,14 @@ def open_items_dropped_one_by_one(n: int) -> Callable[[], object]:
     return again
 
 
-ENGINES = [run_of_a_map, cancel_of_open_items, resume_after_cancel, resume_after_suspend, open_items_dropped_one_by_one]
+ENGINES = [
+    run_of_a_map,
+    cancel_of_open_items,
+    resume_after_cancel,
+    resume_after_suspend,
+    resume_of_effects_that_wait_for_the_disk,
+    open_items_dropped_one_by_one,
+]
 
 
 @pytest.mark.parametrize("scene", ENGINES, ids=lambda scene: scene.__name__)
