@@ -4,10 +4,10 @@ Three rules were found by failing tests (a notebook's heavy cell blocks the loop
 
 * The kernel is stamped with the wall when it is pumped, not with the ideal time of an entry: otherwise a loop that
   was blocked for 30 s would time an attempt out before it began.
-* While bodies run, a pump that finds something due gives the loop three turns first, so that bodies that have long
-  ended can say so; and what they say is filed under the time of the earliest overdue entry, so that its rank puts it
-  first. However late it is: a process that stood still for 0.21 s is 0.01 s late for a time-out of 0.2 s, and the body
-  may not have had its first turn. And only what was due before the turns were given fires after them.
+* A pump that finds something due gives the loop three turns first, so that bodies that have long ended, and people
+  who have long answered, can say so; and what they say is filed under the time of the earliest overdue entry, so that
+  its rank puts it first. However late it is: a process that stood still for 0.21 s is 0.01 s late for a time-out of
+  0.2 s, and the body may not have had its first turn. And only what was due before these turns fires after them.
 * Bodies end by their own task posting the result and pumping, not by a done-callback: one loop turn less a step.
 """
 
@@ -81,12 +81,11 @@ class LiveHost:
         if self._pumping or self._graced:
             return
         due, now = self.kernel.next_due(), self.time()
-        if due is not None and due <= now and self.tasks:
+        if due is not None and due <= now:
             self._graced = True
             self.loop.call_soon(self._give_turns, _GRACE_TURNS - 1, now)
         else:
-            self._fire(now, now)
-            self._set_timer(self.kernel.next_due(), now)
+            self._set_timer(due, now)
 
     def _give_turns(self, left: int, until: int) -> None:
         if left:

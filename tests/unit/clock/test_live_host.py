@@ -143,6 +143,7 @@ def test_what_is_delivered_goes_before_what_is_overdue() -> None:
             host.kernel.start(attempt, attempt.go(None))
         now[0] += 30_000
         host.deliver(late, late.token, "answer")
+        await turns(6)
         assert late.result == "answer"
         assert early.result == "timeout"
 
