@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from orchkit.draw._picture import Arrow, Picture, Shape
 from orchkit.model.events import Event
+from orchkit.model.fold import fold
 from orchkit.model.graph import Edge, Graph
+from orchkit.model.paths import has_node, node_of
 from orchkit.model.policies import Policy, option_name
-from orchkit.model.state import COMPLETED, DEGRADED, FAILED, OPEN, SKIPPED, RunState, fold, has_node, node_of
+from orchkit.model.standings import COMPLETED, DEGRADED, FAILED, OPEN, SKIPPED
+from orchkit.model.state import RunState
 from orchkit.model.steps import Node
 
 __all__ = ["duration", "picture_of"]

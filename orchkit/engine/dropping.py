@@ -16,7 +16,7 @@ __all__ = ["drop_open"]
 
 def drop_open(execution: Execution, node: int, item: int) -> None:
     """Cancel what is open of a node (item -1: all of it) in order of its items, and record that."""
-    for key in sorted(key for key in execution.state.open if key[0] == node and item in (-1, key[1])):
+    for key in execution.state.open_of(node, item):
         inst = execution.instances.pop(key, None)
         if inst is None:
             _end_lost(execution, execution.state.open[key].events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,8 +18,10 @@ from orchkit.engine.program import Program, Seat, Site
 from orchkit.engine.redrive import brief, redrive, same
 from orchkit.errors import ContextConflict, DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
 from orchkit.model.events import ATTEMPT_ENDS, Event
+from orchkit.model.fold import apply, fold
 from orchkit.model.protocols import Failure, Journal, Outcome
-from orchkit.model.state import COMPLETED, DEGRADED, READY, RunState, apply, fold, result_of
+from orchkit.model.standings import COMPLETED, DEGRADED, READY
+from orchkit.model.state import RunState, result_of
 
 __all__ = ["Execution", "Instance"]
 
@@ -113,6 +116,7 @@ class Execution:
         self._rebuilt = not self.events  # until then they are all needed, in their order
         self.state: RunState = fold(program.graph, self.events, changed=changed)
         self.instances: dict[tuple[int, int], Instance] = {}
+        self.unfed: deque[Instance] = deque()
         self.pending: dict[tuple[int, int], Event] = {}
         self.deferred: list[tuple[Instance, Callable[[], None]]] = []
         self.causes: dict[tuple[int, int], BaseException] = {}
@@ -177,7 +181,7 @@ class Execution:
                 run_id=self.run_id,
                 node=event.node,
             )
-        if self.driving and any(other.records for other in self.instances.values()):
+        if self.driving and self._is_feeding():
             # Only the owner of the log's last event may have something new to say.
             raise ReplayMismatch(
                 f"run {self.run_id!r}: the workflow now wants {brief(event)} where the log goes on without it; "
@@ -222,9 +226,16 @@ class Execution:
     async def _fence_of_old(self, inst: Instance) -> None:
         # While it waited for the store others went on, so their records come first: it goes on when all are fed,
         # and not at all where the run was stopping.
-        if not inst.records and (self._stopping() or any(other.records for other in self.instances.values())):
+        if not inst.records and (self._stopping() or self._is_feeding()):
             self.deferred.append((inst, lambda: self.kernel.resume(inst, None)))
             await suspend()
+
+    def _is_feeding(self) -> bool:
+        # Records only become fewer, so nobody who has none is asked again: n effects may all wait for their fence.
+        unfed = self.unfed
+        while unfed and not (unfed[0].records and self.instances.get((unfed[0].node, unfed[0].item)) is unfed[0]):
+            unfed.popleft()
+        return bool(unfed)
 
     def skip_injected(self, inst: Instance) -> None:
         """Pass over records of faults that are no longer injected; a resumed run has none."""

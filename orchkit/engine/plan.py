@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from orchkit.model.state import READY, RunState, map_state
+from orchkit.model.standings import READY
+from orchkit.model.state import RunState, map_state
 
 __all__ = ["Action", "plan"]
 
@@ -37,7 +38,7 @@ def plan(state: RunState) -> Action | None:
     if state.failing is not None or state.cancelling or state.status != "running":
         return None
     if state.stale:
-        return Action("invalidate", *min(state.stale))
+        return Action("invalidate", *state.stale.first)
     held = state.unsure() if state.before else ()
     for node in state.ready:
         if node in held:
@@ -60,7 +61,7 @@ def _of_map(state: RunState, node: int, limit: int | None) -> Action | None:
         return Action("close", node)
     if limit is None or progress.running < limit:
         if progress.again:
-            return Action("start", node, progress.again[0])
+            return Action("start", node, progress.again.first)
         if progress.next < progress.size:
             return Action("start", node, progress.next)
     return None

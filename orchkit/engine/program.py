@@ -15,9 +15,9 @@ from orchkit.clock.dice import path_of
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import Codec, codec_for
 from orchkit.model.graph import Graph
+from orchkit.model.paths import FALLBACK
 from orchkit.model.policies import Fallback, Retry, Timeout, option_name
 from orchkit.model.protocols import FaultPlan, Model, WorldModel
-from orchkit.model.state import FALLBACK
 from orchkit.model.steps import Function, Node, Step, describe
 
 __all__ = ["Program", "Seat", "Site"]

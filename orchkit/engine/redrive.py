@@ -15,8 +15,8 @@ from orchkit.engine.instance import Instance
 from orchkit.engine.pipeline import pipeline
 from orchkit.errors import ReplayMismatch
 from orchkit.model.events import Event
+from orchkit.model.paths import node_of
 from orchkit.model.protocols import Outcome
-from orchkit.model.state import node_of
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
@@ -41,10 +41,12 @@ def redrive(execution: Execution) -> None:
                 continue  # its code is another one, and what it has begun is about to be dropped
             execution.instances[key] = inst = Instance(execution, *key)
             inst.records = deque(opened.events)
+            execution.unfed.append(inst)
         for event in _open_events(execution):
             _feed(execution, event)
     finally:
         execution.driving = False
+        execution.unfed.clear()
         kernel.now = max(before, execution.base + state.last_t)
     if execution.error is not None:
         raise execution.error

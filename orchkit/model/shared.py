@@ -7,7 +7,7 @@ of them have settled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchkit.model.events import Event
@@ -52,7 +52,7 @@ class SharedState:
     Attributes
     ----------
     writes : dict
-        ``(node, item)`` to the delta of the attempt that won; a later generation takes the earlier one's place.
+        Per node, by item, the delta of the attempt that won; a later generation takes the earlier one's place.
     begun : dict of int to int
         Per node that has begun, its ancestors: fixed then, for a second route may pick it later.
     live : dict of int to int
@@ -67,7 +67,7 @@ class SharedState:
         self._graph = graph
         self._last: tuple[int, dict[str, Any]] | None = None
         self.model = model
-        self.writes: dict[tuple[int, int], dict[str, Any]] = {}
+        self.writes: dict[int, dict[int, dict[str, Any]]] = {}
         self.begun: dict[int, int] = {}
         self.live: dict[int, int] = {}
         self.before: dict[int, dict[int, Any]] = {}
@@ -92,9 +92,9 @@ class SharedState:
         """Take the writes of an instance that has settled live."""
         delta = winning_writes(events)
         if delta:
-            self.writes[node, item] = delta
+            self.writes.setdefault(node, {})[item] = delta
         else:
-            self.writes.pop((node, item), None)
+            self._forget(node, item)
         if self._last is not None and self._last[0] >> node & 1:
             self._last = None
 
@@ -107,24 +107,27 @@ class SharedState:
     def leave(self, node: int) -> None:
         """Take back what a node had written and how it stood: it was skipped this time."""
         self.live.pop(node, None)
-        self.drop(node, lambda item: True)
-
-    def drop(self, node: int, gone: Callable[[int], bool]) -> None:
-        """Forget what those items of a node had written that are not there any more."""
-        for key in [key for key in self.writes if key[0] == node and gone(key[1])]:
-            del self.writes[key]
+        self.writes.pop(node, None)
         self._last = None
+
+    def drop(self, node: int, *items: int) -> None:
+        """Forget what these items of a node had written: they are not there any more, or start again."""
+        for item in items:
+            self._forget(node, item)
+        self._last = None
+
+    def _forget(self, node: int, item: int) -> None:
+        written = self.writes.get(node, {})
+        if written.pop(item, None) is not None and not written:
+            del self.writes[node]
 
     def remember(self, node: int) -> None:
         """Keep in mind what a node had written, for it is to settle once more."""
-        self.before.setdefault(node, self._of_one(node))
+        self.before.setdefault(node, dict(self.writes.get(node, {})))
 
     def has_changed(self, node: int) -> bool:
         """Say whether a node that has settled once more has written something else."""
-        return self.before.pop(node, {}) != self._of_one(node)
-
-    def _of_one(self, node: int) -> dict[int, Any]:
-        return {item: delta for (writer, item), delta in self.writes.items() if writer == node}
+        return self.before.pop(node, {}) != self.writes.get(node, {})
 
     @property
     def everyone(self) -> int:
@@ -137,14 +140,14 @@ class SharedState:
         The last one is kept, because the items of a map all ask for the same.
         """
         if self._last is None or self._last[0] != mask:
-            self._last = mask, self.model.fold((self.writes[key] for key in self._of(mask)), self.model.defaults)
+            self._last = mask, self.model.fold((delta for _, delta in self._of(mask)), self.model.defaults)
         return self._last[1]
 
     def conflict(self, mask: int) -> str | None:
         """Say which two of a set of nodes wrote one field without a rule, neither being the other's ancestor."""
         last: dict[str, tuple[int, int]] = {}
-        for key in self._of(mask):
-            for name in self.writes[key]:
+        for key, delta in self._of(mask):
+            for name in delta:
                 if name in self.model.rules or name not in self.model.codecs:
                     continue
                 before = last.get(name)
@@ -153,8 +156,11 @@ class SharedState:
                 last[name] = key
         return None
 
-    def _of(self, mask: int) -> Iterator[tuple[int, int]]:
-        return (key for key in sorted(self.writes) if mask >> key[0] & 1)
+    def _of(self, mask: int) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+        for node in sorted(self.writes):
+            if mask >> node & 1:
+                written = self.writes[node]
+                yield from (((node, item), written[item]) for item in sorted(written))
 
     def _told(self, name: str, *keys: tuple[int, int]) -> str:
         one, other = (self._graph.nodes[n].name + (f"[{item}]" if item >= 0 else "") for n, item in keys)

@@ -15,9 +15,11 @@ from orchkit.engine.program import Program
 from orchkit.engine.redrive import redrive
 from orchkit.errors import ChangedEffect, DefinitionChanged, DefinitionError, RunSuspended
 from orchkit.model.events import Event
+from orchkit.model.fold import apply, fold
 from orchkit.model.graph import Graph
 from orchkit.model.records import Head
-from orchkit.model.state import IDLE, OPEN, READY, RunState, apply, fold
+from orchkit.model.standings import IDLE, OPEN, READY
+from orchkit.model.state import RunState
 from orchkit.model.wording import nearest
 from orchkit.runs.fingerprint import fingerprints
 

@@ -13,9 +13,12 @@ from orchkit.clock.ids import fresh_run_id
 from orchkit.engine.program import Program
 from orchkit.errors import DefinitionError, RunError
 from orchkit.model.events import Event
+from orchkit.model.fold import fold
+from orchkit.model.paths import has_node, node_of
 from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
-from orchkit.model.state import IDLE, OPEN, READY, RunState, fold, has_node, node_of
+from orchkit.model.standings import IDLE, OPEN, READY
+from orchkit.model.state import RunState
 from orchkit.model.wording import nearest
 from orchkit.runs import live
 from orchkit.runs.fingerprint import fingerprints

@@ -11,10 +11,12 @@ from orchkit.engine.program import Program
 from orchkit.errors import ContextConflict, DefinitionError, RunCancelled, RunError
 from orchkit.model.codec import codec_for
 from orchkit.model.events import Event, canonical_digest, exact_digest
+from orchkit.model.fold import fold
+from orchkit.model.paths import FALLBACK
 from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
 from orchkit.model.shared import winning_writes
-from orchkit.model.state import FALLBACK, RunState, fold, result_of
+from orchkit.model.state import RunState, result_of
 
 __all__ = [
     "Handle",

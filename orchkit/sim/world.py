@@ -15,9 +15,9 @@ from orchkit.clock.dice import CHOICE, ERROR, LATENCY, VALUE
 from orchkit.clock.kernel import micro
 from orchkit.errors import DefinitionError, SimulationError
 from orchkit.model.graph import Graph
+from orchkit.model.paths import FALLBACK
 from orchkit.model.policies import Fallback, option_name
 from orchkit.model.protocols import Dice, Draw
-from orchkit.model.state import FALLBACK
 from orchkit.model.steps import Node
 from orchkit.model.text import shown
 from orchkit.model.wording import nearest

@@ -16,8 +16,9 @@ from golden_workflows import WORKFLOWS, triage
 
 import orchkit as ok
 from orchkit.model.events import Event
+from orchkit.model.fold import fold
 from orchkit.model.records import Head
-from orchkit.model.state import WORDS, fold
+from orchkit.model.standings import WORDS
 from orchkit.runs.handle import receipt
 from orchkit.store.duck import DuckStore
 from orchkit.store.schema import EVENT_COLUMNS, HEAD_COLUMNS, SCHEMA_VERSION, STATEMENTS

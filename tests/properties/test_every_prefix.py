@@ -16,7 +16,7 @@ from orchkit.clock.kernel import Kernel
 from orchkit.engine.execution import Execution
 from orchkit.engine.journal import MemoryJournal
 from orchkit.model.events import Event, canonical_digest, decode_log, encode_log, exact_digest
-from orchkit.model.state import fold
+from orchkit.model.fold import fold
 from orchkit.runs.simulate import continue_virtual, dump_input, prepare, simulate
 from orchkit.testing import every_prefix
 from tests.support.graphs import random_workflow

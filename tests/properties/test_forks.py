@@ -10,7 +10,8 @@ import orchkit as ok
 from orchkit.clock.dice import base_of
 from orchkit.engine.program import Program
 from orchkit.model.events import canonical_digest, decode_log, encode_log
-from orchkit.model.state import COMPLETED, fold
+from orchkit.model.fold import fold
+from orchkit.model.standings import COMPLETED
 from orchkit.runs import live
 from orchkit.runs.fork import Fork, fork
 from orchkit.runs.simulate import continue_virtual

@@ -9,7 +9,7 @@ import pytest
 
 import orchkit as ok
 from orchkit.model.events import Event
-from orchkit.model.state import COMPLETED, DEGRADED, OPEN, SKIPPED
+from orchkit.model.standings import COMPLETED, DEGRADED, OPEN, SKIPPED
 from tests.support.engines import Drive
 from tests.support.interventions import Story
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import threading
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +13,9 @@ import pytest
 
 import orchkit as ok
 from orchkit.clock.dice import base_of
+from orchkit.clock.live import LiveHost
+from orchkit.engine.execution import Execution
+from orchkit.engine.journal import MemoryJournal
 from orchkit.engine.program import Program
 from orchkit.model.events import Event, canonical_digest, decode_log, encode_log
 from orchkit.runs import live
@@ -47,6 +53,39 @@ def test_live_and_bare_logs_are_canonically_equal(block: int) -> None:
         program, _ = workflow(seed)
         run_id, log = live_log(program, seed)
         bare = _drive(program, run_id, base_of(0, run_id), (), "x").events
+        assert canonical_digest(log) == canonical_digest(bare), f"seed {seed}"
+
+
+def stumbling_log(program: Program, run_id: str, rng: random.Random) -> list[Event]:
+    """Run live in a process that stands still, now and again, for longer or shorter than any time-out."""
+    stood = 0
+
+    def clock() -> int:
+        nonlocal stood
+        if rng.random() < 0.3:
+            stood += rng.randrange(300_000)
+        return time.monotonic_ns() // 1000 + stood
+
+    async def main() -> list[Event]:
+        host, done = LiveHost(asyncio.get_running_loop(), clock), asyncio.Event()
+        execution = Execution(
+            program, host.kernel, host, MemoryJournal(), run_id=run_id, base=host.kernel.now,
+            dice_base=base_of(0, run_id), on_end=lambda _: done.set(),
+        )  # fmt: skip
+        execution.start("x")
+        execution.advance()
+        host.pump()
+        await asyncio.wait_for(done.wait(), 60)
+        return execution.events
+
+    return asyncio.run(main())
+
+
+def test_a_process_that_stands_still_times_nothing_out_that_takes_no_time() -> None:
+    for seed in range(24):
+        program, _ = workflow(seed)
+        log = stumbling_log(program, f"seed{seed}", random.Random(seed))
+        bare = _drive(program, f"seed{seed}", base_of(0, f"seed{seed}"), (), "x").events
         assert canonical_digest(log) == canonical_digest(bare), f"seed {seed}"
 
 

@@ -17,8 +17,9 @@ from orchkit.clock.kernel import Kernel
 from orchkit.engine.execution import Execution
 from orchkit.engine.journal import MemoryJournal
 from orchkit.model.events import Event, decode_log, encode_log
+from orchkit.model.fold import fold
 from orchkit.model.shared import SharedState
-from orchkit.model.state import RunState, fold
+from orchkit.model.state import RunState
 from orchkit.runs.simulate import prepare
 from orchkit.testing import every_prefix
 

@@ -12,9 +12,12 @@ from typing import Any
 import orchkit as ok
 from orchkit.engine.program import Program
 from orchkit.model.events import Event, decode_log, encode_log
+from orchkit.model.fold import fold
 from orchkit.model.graph import Graph
+from orchkit.model.instances import MapState
 from orchkit.model.records import Head
-from orchkit.model.state import COMPLETED, SKIPPED, MapState, RunState, fold
+from orchkit.model.standings import COMPLETED, SKIPPED
+from orchkit.model.state import RunState
 from orchkit.runs.changes import GoingOn, go_on_from
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.simulate import prepare

@@ -66,6 +66,64 @@ def test_a_body_that_ended_during_a_block_beats_its_overdue_timeout() -> None:
     on_a_loop(scene)
 
 
+@pytest.mark.parametrize("late", [0, 1, 10_000, 49_000, 50_000, 300_000])
+def test_a_body_that_has_had_no_turn_yet_beats_its_timeout_however_late_it_is(late: int) -> None:
+    async def scene(host: LiveHost, now: list[int]) -> None:
+        async def body() -> str:
+            return "answered"
+
+        attempt = Attempt(host, 1, 100_000)
+        host.kernel.start(attempt, attempt.go(body))
+        # The process stood still between two lines, and somebody else pumps in the same turn.
+        now[0] += 100_000 + late
+        host.pump()
+        await turns(6)
+        assert attempt.result == "answered"
+
+    on_a_loop(scene)
+
+
+def test_turns_are_given_however_often_the_host_is_pumped_in_one() -> None:
+    async def scene(host: LiveHost, now: list[int]) -> None:
+        async def body() -> str:
+            await asyncio.sleep(0)
+            return "answered"
+
+        attempt = Attempt(host, 1, 100_000)
+        host.kernel.start(attempt, attempt.go(body))
+        now[0] += 300_000
+        for _ in range(6):
+            host.pump()
+        await turns(6)
+        assert attempt.result == "answered"
+
+    on_a_loop(scene)
+
+
+def test_a_body_that_begins_while_turns_are_given_has_turns_of_its_own() -> None:
+    async def scene(host: LiveHost, now: list[int]) -> None:
+        async def long() -> str:
+            await asyncio.Event().wait()
+            return "never"
+
+        async def body() -> str:
+            return "answered"
+
+        early, late = Attempt(host, 1, 100_000), Attempt(host, 2, 100_000)
+        host.kernel.start(early, early.go(long))
+        now[0] += 300_000
+        host.pump()
+        await turns(2)
+        host.stamp()
+        host.kernel.start(late, late.go(body))
+        now[0] += 300_000
+        host.pump()
+        await turns(12)
+        assert (early.result, late.result) == ("timeout", "answered")
+
+    on_a_loop(scene)
+
+
 def test_a_timeout_still_fires_when_nothing_came() -> None:
     async def scene(host: LiveHost, now: list[int]) -> None:
         attempt = Attempt(host, 1, 100_000)
@@ -85,6 +143,7 @@ def test_what_is_delivered_goes_before_what_is_overdue() -> None:
             host.kernel.start(attempt, attempt.go(None))
         now[0] += 30_000
         host.deliver(late, late.token, "answer")
+        await turns(6)
         assert late.result == "answer"
         assert early.result == "timeout"
 

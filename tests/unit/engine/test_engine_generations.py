@@ -11,7 +11,7 @@ import pytest
 import orchkit as ok
 from orchkit.engine.program import Program
 from orchkit.model.events import Event
-from orchkit.model.state import fold
+from orchkit.model.fold import fold
 from orchkit.runs.simulate import prepare
 from tests.support.engines import Drive
 

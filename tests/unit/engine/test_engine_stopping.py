@@ -14,7 +14,7 @@ from orchkit.engine.plan import plan
 from orchkit.engine.program import Program
 from orchkit.errors import RunCrashed, StoreWriteError
 from orchkit.model.events import Event, decode_log, encode_log, exact_digest
-from orchkit.model.state import apply, fold
+from orchkit.model.fold import apply, fold
 from orchkit.runs.simulate import prepare
 from tests.support.engines import Broken, Drive, Lagging, check_log
 from tests.support.graphs import random_workflow

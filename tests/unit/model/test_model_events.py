@@ -9,7 +9,7 @@ import pytest
 
 import orchkit as ok
 from orchkit.model.events import KINDS, Event, canonical_digest, exact_digest
-from orchkit.model.state import _APPLY
+from orchkit.model.fold import _APPLY
 
 LOG = [
     Event(0, "run_started", body={"input": "x"}),

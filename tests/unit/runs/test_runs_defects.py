@@ -12,8 +12,8 @@ from pydantic import BaseModel, SecretStr
 
 import orchkit as ok
 from orchkit.model.events import Event
+from orchkit.model.fold import apply, fold
 from orchkit.model.generations import invalidated
-from orchkit.model.state import apply, fold
 from orchkit.runs import live
 
 WAIT = 30
@@ -187,9 +187,33 @@ def test_an_item_that_is_skipped_the_second_time_has_written_nothing() -> None:
     ]
     state = fold(graph, log)
     assert state.shared is not None
-    assert state.shared.writes == {(0, 0): {"notes": ["old"]}}
+    assert state.shared.writes == {0: {0: {"notes": ["old"]}}}
     invalidated(state, Event(2, "invalidated", "each", 0, generation=2, status="retry"))
     apply(state, Event(2, "started", "each", 0, 2, attempt=1))
     apply(state, Event(3, "failed", "each", 0, 2, attempt=1, status="error", error="E: no"))
     apply(state, Event(3, "skipped", "each", 0, 2, status="error", error="E: no"))
     assert state.shared.writes == {}
+
+
+def test_a_map_of_which_an_item_started_again_after_it_was_closed_may_become_a_step() -> None:
+    wf = ok.Workflow("w", input=list)
+
+    @wf.step
+    async def each(input: list) -> list: ...
+
+    ends = [("completed", 1, "ok"), ("settled", 0, "completed")]
+    log = [
+        Event(0, "run_started", body={"input": [1, 2]}),
+        *(Event(0, "started", "each", item, attempt=1) for item in (0, 1)),
+        *(Event(1, kind, "each", item, attempt=n, status=was, body=item) for item in (0, 1) for kind, n, was in ends),
+        Event(1, "settled", "each", status="completed"),
+        Event(2, "invalidated", "each", 0, generation=2, status="retry"),
+        Event(2, "started", "each", 0, generation=2, attempt=1),
+        *(Event(3, kind, "each", 0, 2, attempt=n, status=was, body=7) for kind, n, was in ends),
+        Event(3, "settled", "each", generation=2, status="completed"),
+    ]
+    for cut in range(2, len(log) + 1):
+        changed = Event(4, "resumed", body={"fingerprints": {}, "rerun": ["each"]})
+        assert fold(wf.checked(), [*log[:cut], changed]).stale == {(0, -1): "changed"}
+    assert fold(wf.checked(), log, changed=True).values == [[7, 1]]
+    assert not fold(wf.checked(), log, changed=True).maps

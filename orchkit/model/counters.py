@@ -1,0 +1,104 @@
+"""Counters: what a settled node means for those that wait for it, and what follows when that is taken back.
+
+They follow from where the nodes stand, and are kept one event at a time, so that an event costs what it concerns and
+not what the graph holds. After a log of another shape they are worked out anew.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import Any
+
+from orchkit.model.standings import DONE, IDLE, OPEN, READY, SKIPPED
+from orchkit.model.state import RunState
+
+__all__ = ["count_edges", "recount", "take_back", "tell_followers", "touch"]
+
+
+def touch(state: RunState, node: int) -> None:
+    """Let the plan look at a node that may start now, or is to be skipped."""
+    if state.standing[node] == IDLE and (
+        state.doomed(node) or (not state.waits[node] and (not state.graph.routes[node] or state.picked[node]))
+    ):
+        state.standing[node] = READY
+        insort(state.ready, node)
+
+
+def tell_followers(state: RunState, node: int, live: bool, value: Any) -> None:
+    """Count a settled node for those that wait for it, or that it may pick."""
+    for dep in state.graph.followers[node]:
+        target = dep.target
+        state.waits[target] -= 1
+        if live:
+            state.live[target] += dep.data
+        elif dep.required:
+            state.lost[target] += 1
+        touch(state, target)
+    picks = value if isinstance(value, list) else [value]
+    for target in state.graph.targets[node]:
+        state.routes[target] -= 1
+        if live and state.graph.nodes[target].name in picks:
+            state.picked[target] += 1
+        touch(state, target)
+
+
+def take_back(state: RunState, node: int) -> None:
+    """Undo what `tell_followers` did for a node that is done, and is to settle once more."""
+    live, value = state.standing[node] != SKIPPED, state.values[node]
+    for dep in state.graph.followers[node]:
+        target = dep.target
+        state.waits[target] += 1
+        if live:
+            state.live[target] -= dep.data
+        elif dep.required:
+            state.lost[target] -= 1
+        _touch_again(state, target)
+    picks = value if isinstance(value, list) else [value]
+    for target in state.graph.targets[node]:
+        state.routes[target] += 1
+        if live and state.graph.nodes[target].name in picks:
+            state.picked[target] -= 1
+        _touch_again(state, target)
+
+
+def _touch_again(state: RunState, node: int) -> None:
+    if state.standing[node] == READY:
+        state.standing[node] = IDLE
+        state.ready.remove(node)
+    touch(state, node)
+
+
+def recount(state: RunState) -> None:
+    """Work out all counters from where the nodes stand."""
+    state.ready.clear()
+    state.left = sum(standing in (IDLE, READY, OPEN) for standing in state.standing)
+    for node, standing in enumerate(state.standing):
+        if standing == READY:
+            state.standing[node] = IDLE
+    count_edges(state)
+    _count_items(state)
+    for node in range(len(state.standing)):
+        touch(state, node)
+
+
+def count_edges(state: RunState) -> None:
+    """Work out what the nodes know of those before them."""
+    graph = state.graph
+    state.waits, state.routes = list(graph.waits), list(graph.routes)
+    state.live = [int(with_input) for with_input in graph.with_input]
+    state.picked, state.lost = [0] * len(graph.nodes), [0] * len(graph.nodes)
+    for node, standing in enumerate(list(state.standing)):
+        if standing in DONE:
+            tell_followers(state, node, standing != SKIPPED, state.values[node])
+
+
+def _count_items(state: RunState) -> None:
+    for progress in state.maps.values():
+        progress.running = 0
+    for node, item in state.open:
+        if item >= 0 and node in state.maps:
+            state.maps[node].running += 1
+    for node, progress in state.maps.items():
+        to_start = progress.again or progress.next < progress.size
+        if state.standing[node] == OPEN and (to_start or progress.done == progress.size):
+            insort(state.ready, node)
