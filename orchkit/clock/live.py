@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from orchkit.clock.kernel import OUTCOME, Fibre, Kernel
+from orchkit.clock.turns import turns_of
 
 __all__ = ["EngineThread", "LiveHost", "engine_thread"]
 
@@ -198,6 +199,10 @@ class LiveHost:
         while posted:
             self.deliver(*posted.popleft())
 
+    def at_turn_end(self, then: Callable[[bool], None]) -> None:
+        """Call `then` when the loop has done all that is ready now, and say whether no body runs and nobody is due."""
+        self.loop.call_soon(lambda: then(not self.tasks and not self._posted))
+
     async def sleep(self, seconds: float) -> None:
         """Sleep by the wall."""
         await asyncio.sleep(seconds)
@@ -248,6 +253,7 @@ class EngineThread:
         self.loop = asyncio.new_event_loop()
         self.host = LiveHost(self.loop)
         self._thread = threading.Thread(target=self._serve, daemon=True, name="orchkit-engine")
+        turns_of(self._thread, self.host.at_turn_end)
         self._thread.start()
 
     def _serve(self) -> None:

@@ -9,15 +9,17 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ctypes import py_object, pythonapi
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import duckdb
 from msgspec import MsgspecError
 
+from orchkit.clock.ids import wall_micro
 from orchkit.errors import RunUnknown, StoreBusy, StoreError, StoreReadOnly, StoreUnreadable
 from orchkit.model.events import Event
 from orchkit.model.records import Head
@@ -28,7 +30,7 @@ from orchkit.store.held import inode_of, release
 from orchkit.store.leases import Leases
 from orchkit.store.look import is_damage, last_seq, unreadable
 from orchkit.store.opening import open_file
-from orchkit.store.rows import Bulk, Entry, Item, Row, body_of, event_of, head_of, row_by_row
+from orchkit.store.rows import Bulk, Entry, Item, Logged, Row, body_of, event_of, head_of, row_by_row
 from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS
 
 __all__ = ["DuckFile"]
@@ -39,6 +41,7 @@ def _select(columns: tuple[str, ...], table: str) -> str:
 
 
 PATIENCE = 10.0  # seconds
+_QUICK = 5_000  # microseconds
 _EVENTS = _select(EVENT_COLUMNS, "event")
 _HEADS = _select(HEAD_COLUMNS, "admission")
 _REF = EVENT_COLUMNS.index("ref")
@@ -87,6 +90,7 @@ class DuckFile:
         self._reading: list[duckdb.DuckDBPyConnection] = []
         self._gone = False
         self._seq = 0
+        self._took = _QUICK  # microseconds, of the last few commits
         self._refs: set[str] | None = None
         self.leases = Leases()
         self._checkpoints = Checkpoints(path)
@@ -113,22 +117,17 @@ class DuckFile:
 
     # On the writer's thread
 
+    def is_quick(self) -> bool:
+        """Say whether the next commit will take a few milliseconds at most."""
+        return self._took <= _QUICK and not self._checkpoints.due()
+
     def commit(self, batch: Sequence[Item]) -> None:
         """Append rows in one transaction; durable when it returns."""
+        begun = wall_micro()
         self._refuse_to_write()
         if self._checkpoints.due():
             self._merge()
-        rows: dict[str, list[Row]] = {}
-        bulks: list[Bulk] = []
-        for item in batch:
-            if isinstance(item, Bulk):
-                bulks.append(item)
-                continue
-            table, row = item
-            if table == "payload" and not self._is_new(str(row[0])):
-                continue
-            self._seq += 1
-            rows.setdefault(table, []).append((self._seq, *row))
+        rows, bulks, runs = self._sorted(batch)
         # A flush outside a transaction is one of its own: two statements fewer, a quarter of a lone step's time.
         together = len(rows) + bool(bulks) > 1
         if together:
@@ -143,12 +142,35 @@ class DuckFile:
             self._writing.execute("commit")
         if inode_of(self.path) != self._inode:
             raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open")
+        self._mark(runs)
+        self._took += (wall_micro() - begun - self._took) // 8
+
+    def _sorted(self, batch: Sequence[Item]) -> tuple[dict[str, Iterable[Row]], list[Bulk], Mapping[str, int]]:
+        """Give numbered rows by their tables, what goes in by columns, and how many events of which runs there are."""
+        rows: dict[str, list[Row]] = {}
+        bulks: list[Bulk] = []
+        logged: list[Logged] = []
+        seqs: list[int] = []
+        for item in batch:
+            if isinstance(item, Bulk):
+                bulks.append(item)
+            elif isinstance(item, Logged):
+                self._seq += 1
+                seqs.append(self._seq)
+                logged.append(item)
+            elif item[0] != "payload" or self._is_new(str(item[1][0])):
+                self._seq += 1
+                rows.setdefault(item[0], []).append((self._seq, *item[1]))
         self.leases.note(rows.get("admission", ()), 1, -1)
         self.leases.note(rows.get("lease", ()), 1, -1)
-        runs = Counter([row[_RUN + 1] for row in rows.get("event", ())])
+        runs = Counter([item.layout.run_id for item in logged] + [row[_RUN + 1] for row in rows.get("event", ())])
         for bulk in bulks:
             runs.update(bulk.columns[_RUN])
-        self._mark(runs)
+        made: dict[str, Iterable[Row]] = {**rows}
+        if logged:
+            # Each row is made when it is appended, and is gone then.
+            made["event"] = chain(rows.get("event", ()), map(Logged.row, logged, seqs))
+        return made, bulks, runs
 
     def meant(self, batch: Sequence[Item], sender: str, *, again: bool) -> tuple[list[Entry], dict[str, str]]:
         """Give what is to be committed of the rows of a process that is not the owner, or was not when it sent them.

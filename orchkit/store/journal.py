@@ -44,19 +44,16 @@ class DuckJournal:
 
     def append(self, event: Event) -> None:
         """Queue an event for the writer."""
-        self._push(self._rows(event))
+        items = self._layout.items(self._n + 1, event)
+        self._n += 1
+        if self._first:
+            items, self._first = (*self._first, *items), ()
+        self._push(items)
         if event.kind in _STOPS:
             self._forget()  # the log says it by itself; whoever takes the run now comes after it
 
-    def _rows(self, event: Event) -> tuple[Entry, ...]:
-        rows = self._layout.rows(self._n + 1, event)
-        self._n += 1
-        if self._first:
-            rows, self._first = (*self._first, *rows), ()
-        return rows
-
-    def _push(self, rows: Sequence[Item]) -> None:
-        self._ticket = self._writer.push(rows)
+    def _push(self, items: Sequence[Item]) -> None:
+        self._ticket = self._writer.push(items)
 
     def behind(self) -> bool:
         """Say whether the writer has yet to commit something of this run."""
@@ -124,7 +121,7 @@ class LateJournal(DuckJournal):
     def _give_up(self) -> None:
         for place, event in enumerate(self._kept):
             try:
-                self._layout.rows(1, event)
+                self._layout.items(1, event)
             except CodecError:
                 del self._kept[place:]  # what led to it is kept
                 break

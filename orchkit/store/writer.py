@@ -1,6 +1,9 @@
-"""The writer: one thread, one place to write to, group commit.
+"""The writer: one place to write to, group commit, and the thread that does it.
 
-While one commit syncs, the next batch gathers by itself; waiting on purpose for more would only add latency.
+While one commit syncs, the next batch gathers by itself; waiting on purpose for more would only add latency. What the
+engine records in one turn of its loop is taken at the end of that turn, as one batch. Where all that the engine has
+is waiting for the file, its own thread commits: handing over to another would only cost, most of it for the
+interpreter's lock. Where it has something else to do, or the file is slow, the writer's thread does it meanwhile.
 """
 
 from __future__ import annotations
@@ -13,16 +16,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NoReturn, Protocol, TypeVar
 
+from orchkit.clock.turns import at_turn_end
 from orchkit.errors import OrchkitError, StoreError, StoreReadOnly, StoreWriteError
-from orchkit.store.rows import Bulk, Item
+from orchkit.store.rows import Bulk, Item, Logged
 from orchkit.store.schema import EVENT_COLUMNS
 
 __all__ = ["Place", "Wake", "Writer", "first_line"]
 
-_BATCH_ROWS = 1000
+_BATCH = 1000  # pushes, most of which are one event
 _BATCH_BYTES = 4 * 2**20
-_QUEUE_ROWS = 10_000
+_QUEUE = 10_000  # pushes
 _QUEUE_BYTES = 32 * 2**20
+_TURN = 0.02  # seconds; what the engine leaves for the end of its turn is not left longer
 _BODY = EVENT_COLUMNS.index("body") - 1  # a row lacks its seq
 
 Wake = Callable[[BaseException | None], None]
@@ -30,10 +35,13 @@ T = TypeVar("T")
 
 
 class Place(Protocol):
-    """Where a writer writes; all of it is called on the writer's thread."""
+    """Where a writer writes; no two of its methods are called at once."""
 
     def commit(self, batch: Sequence[Item]) -> None:
         """Append rows, all or none; durable when it returns. What it raises ends the writer."""
+
+    def is_quick(self) -> bool:
+        """Say whether the next commit will take a few milliseconds at most."""
 
     def idle(self) -> float | None:
         """Do what waits for a quiet moment; give the seconds until the next look, None for never."""
@@ -61,13 +69,18 @@ class Writer:
         self.durable = 0
         self.refusal: StoreError | None = None
         self._place = place
-        self._queue: deque[tuple[int, Sequence[Item]]] = deque()
+        self._queue: deque[Item | list[Item]] = deque()
         self._bytes = 0
         self._wakes: list[tuple[int, Wake]] = []
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pushed = 0
+        self._seen = 0
+        self._due = False  # the writer's thread is to take what is queued
+        self._turning = False  # it is taken at the end of the engine's turn
+        self._at_work = False
+        self._cold = True  # the writer's thread looks seldom
         self._telling = False
         self._closing = False
         self._thread = threading.Thread(target=self._serve, daemon=True, name="orchkit-writer")
@@ -75,8 +88,8 @@ class Writer:
 
     # From any thread
 
-    def push(self, entries: Sequence[Item]) -> int:
-        """Queue rows that become durable together; blocks while the queue is full.
+    def push(self, items: Sequence[Item]) -> int:
+        """Queue what becomes durable together; blocks while the queue is full.
 
         The writer never waits for whoever pushes, so the engine's thread may block here: what is told to it
         meanwhile waits in its loop.
@@ -93,22 +106,60 @@ class Writer:
         """
         with self._lock:
             while (
-                (len(self._queue) >= _QUEUE_ROWS or self._bytes >= _QUEUE_BYTES)
+                (len(self._queue) >= _QUEUE or self._bytes >= _QUEUE_BYTES)
                 and self.refusal is None
                 and not self.on_it()
             ):
+                self._wake()
                 self._changed.wait()
             if self.refusal is not None:
                 self.refuse()
             if self._closing:
                 raise StoreWriteError("the store is closed; open it again with ok.open(path)")
-            if not self._queue:
-                self._changed.notify_all()
-            weight = _weight(entries[0]) if len(entries) == 1 else sum(map(_weight, entries))
-            self._queue.append((weight, entries))
-            self._bytes += weight
+            pushed = items[0] if len(items) == 1 else list(items)
+            self._queue.append(pushed)
+            self._bytes += _weight(pushed)
             self._pushed += 1
+            if not self._due:
+                self._see_to_it()
             return self._pushed
+
+    def _see_to_it(self) -> None:
+        if self._turning:
+            if len(self._queue) >= _BATCH:
+                self._wake()
+        elif not at_turn_end(self._turn_over):
+            self._wake()
+        else:
+            self._turning = True
+            if self._cold:
+                self._cold = False
+                self._changed.notify_all()  # a turn may be long: somebody must have an eye on it
+
+    def _wake(self) -> None:
+        self._due = True
+        self._changed.notify_all()
+
+    def _turn_over(self, at_rest: bool) -> None:
+        """Commit what the engine's turn has left, if it waits for nothing else; on the engine's thread."""
+        with self._lock:
+            self._turning = False
+            if not self._queue or self._due or self.refusal is not None:
+                return
+            if self._at_work or not (at_rest and self._wakes and self._place.is_quick()):
+                self._wake()
+                return
+            self._at_work = True
+        pushes = 0
+        try:
+            batch, pushes = self._gather()
+            self._place.commit(batch)
+        except BaseException as error:
+            self._fail(error)
+            return
+        finally:
+            self._rest()
+        self._tell(pushes)
 
     def when_durable(self, ticket: int, wake: Wake) -> None:
         """Call `wake` once, when that ticket is durable: at once if it is, else from the writer's thread.
@@ -139,6 +190,8 @@ class Writer:
             raise StoreError(
                 "the store was read by a callback on its writer's thread; hand over to another thread first"
             )
+        with self._lock:
+            self._wake()  # the engine's turn does not end as long as its thread waits here
         done = threading.Event()
         failures: list[BaseException | None] = []
 
@@ -226,20 +279,48 @@ class Writer:
     def _serve(self) -> None:
         try:
             while self._has_work():
-                if batch := self._gather():
-                    self._place.commit([entry for entries in batch for entry in entries])
-                    self._tell(len(batch))
-                while self._calls:
-                    self._do(*self._calls[0])
-                    self._calls.popleft()
+                try:
+                    batch, pushes = self._gather()
+                    if batch:
+                        self._place.commit(batch)
+                        self._tell(pushes)
+                    while self._calls:
+                        self._do(*self._calls[0])
+                        self._calls.popleft()
+                finally:
+                    self._rest()
         except BaseException as error:
             self._fail(error)
 
     def _has_work(self) -> bool:
         look: float | None = 1.0
         while not self._wait(look):
-            look = self._place.idle()
+            try:
+                look = self._place.idle()
+            finally:
+                self._rest()
         return bool(self._queue or self._calls)
+
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait for rows, for something else to do, or for the end, and be at work then; False if none of them came."""
+        with self._lock:
+            while True:
+                if not self._at_work and (self._due or self._calls or self._closing or self.refusal is not None):
+                    self._at_work = True
+                    return True
+                self._cold = not self._queue and self._seen == self._pushed
+                self._seen = self._pushed
+                if self._changed.wait(seconds if self._cold else _TURN) or self._at_work:
+                    continue
+                if self._cold:
+                    self._at_work = True
+                    return False
+                self._due = bool(self._queue)
+
+    def _rest(self) -> None:
+        with self._lock:
+            self._at_work = False
+            self._changed.notify_all()
 
     def _do(self, work: Callable[[], T], done: Future[T]) -> None:
         try:
@@ -247,22 +328,22 @@ class Writer:
         except OrchkitError as error:
             done.set_exception(error)
 
-    def _gather(self) -> list[Sequence[Item]]:
+    def _gather(self) -> tuple[list[Item], int]:
         with self._lock:
-            batch: list[Sequence[Item]] = []
-            size = 0
-            while self._queue and len(batch) < _BATCH_ROWS and size < _BATCH_BYTES:
-                weight, entries = self._queue.popleft()
-                batch.append(entries)
-                size += weight
+            batch: list[Item] = []
+            pushes = size = 0
+            while self._queue and pushes < _BATCH and size < _BATCH_BYTES:
+                pushed = self._queue.popleft()
+                size += _weight(pushed)
+                pushes += 1
+                if isinstance(pushed, list):
+                    batch += pushed
+                else:
+                    batch.append(pushed)
             self._bytes -= size
+            self._due = bool(self._queue)
             self._changed.notify_all()
-            return batch
-
-    def _wait(self, seconds: float | None) -> bool:
-        """Wait for rows, for something else to do, or for the end; say whether one of them came."""
-        with self._lock:
-            return self._changed.wait_for(lambda: bool(self._queue or self._calls) or self._closing, seconds)
+            return batch, pushes
 
     def _tell(self, count: int) -> None:
         with self._lock:
@@ -310,14 +391,17 @@ def _failure(error: BaseException) -> StoreError:
     return failure
 
 
-def _weight(entry: Item) -> int:
-    """Tell about how many bytes a row keeps in memory: a queue of big values is full sooner."""
-    if isinstance(entry, Bulk):
-        return 400 * len(entry.columns[0])
-    table, row = entry
+def _weight(pushed: Item | list[Item]) -> int:
+    """Tell about how many bytes something keeps in memory: a queue of big values is full sooner."""
+    if isinstance(pushed, Logged):
+        return 400 if pushed.body is None else 400 + len(pushed.body)
+    if isinstance(pushed, list):
+        return sum(map(_weight, pushed))
+    if isinstance(pushed, Bulk):
+        return 400 * len(pushed.columns[0])
+    table, row = pushed
     if table == "event":
-        body = row[_BODY]
-        return 400 if body is None else 400 + len(body)
+        return 400 + len(row[_BODY] or "")
     return 400 + len(row[2] or row[3]) if table == "payload" else 400
 
 

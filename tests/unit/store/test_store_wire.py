@@ -40,7 +40,7 @@ def peer(store, path, monkeypatch):
 
 def rows_of(run_id, *ns):
     layout = Layout(head(run_id))
-    return [entry for n in ns for entry in layout.rows(n, note(n))]
+    return [entry for n in ns for entry in layout.items(n, note(n))]
 
 
 def admission(run_id, holder=OTHER):

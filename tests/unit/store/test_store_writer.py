@@ -52,7 +52,7 @@ def test_a_row_has_the_seq_of_its_place(store):
 
 def test_a_full_queue_holds_the_engine_back_and_nothing_locks_up(store, monkeypatch):
     # The thread that is held back is the one that the wakes are posted to.
-    monkeypatch.setattr(writer_module, "_QUEUE_ROWS", 50)
+    monkeypatch.setattr(writer_module, "_QUEUE", 50)
     told, longest = [], 0
 
     async def engine():
@@ -84,7 +84,7 @@ def test_a_full_queue_holds_the_engine_back_and_nothing_locks_up(store, monkeypa
 
 
 def test_a_wake_may_append_although_the_queue_is_full(store, monkeypatch):
-    monkeypatch.setattr(writer_module, "_QUEUE_ROWS", 3)
+    monkeypatch.setattr(writer_module, "_QUEUE", 3)
     journal, done = store.admit(head()), threading.Event()
 
     def wake(error):
