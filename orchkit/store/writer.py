@@ -27,6 +27,7 @@ _BATCH = 1000  # pushes, most of which are one event
 _BATCH_BYTES = 4 * 2**20
 _QUEUE = 10_000  # pushes
 _QUEUE_BYTES = 32 * 2**20
+_LOOK = 1.0  # seconds until it is quiet
 _TURN = 0.02  # seconds; what the engine leaves for the end of its turn is not left longer
 _BODY = EVENT_COLUMNS.index("body") - 1  # a row lacks its seq
 
@@ -137,7 +138,7 @@ class Writer:
                 self._changed.notify_all()  # a turn may be long: somebody must have an eye on it
 
     def _wake(self) -> None:
-        self._due = True
+        self._due = bool(self._queue)
         self._changed.notify_all()
 
     def _turn_over(self, at_rest: bool) -> None:
@@ -277,29 +278,30 @@ class Writer:
     # On the writer's thread
 
     def _serve(self) -> None:
+        look: float | None = _LOOK
         try:
-            while self._has_work():
+            while not self._is_over():
+                called = self._wait(look)
                 try:
-                    batch, pushes = self._gather()
-                    if batch:
-                        self._place.commit(batch)
-                        self._tell(pushes)
-                    while self._calls:
-                        self._do(*self._calls[0])
-                        self._calls.popleft()
+                    look = self._work() if called else self._place.idle()
                 finally:
                     self._rest()
         except BaseException as error:
             self._fail(error)
 
-    def _has_work(self) -> bool:
-        look: float | None = 1.0
-        while not self._wait(look):
-            try:
-                look = self._place.idle()
-            finally:
-                self._rest()
-        return bool(self._queue or self._calls)
+    def _is_over(self) -> bool:
+        with self._lock:
+            return self.refusal is not None or (self._closing and not self._queue and not self._calls)
+
+    def _work(self) -> float:
+        batch, pushes = self._gather()
+        if batch:
+            self._place.commit(batch)
+            self._tell(pushes)
+        while self._calls:
+            self._do(*self._calls[0])
+            self._calls.popleft()
+        return _LOOK
 
     def _wait(self, seconds: float | None) -> bool:
         """Wait for rows, for something else to do, or for the end, and be at work then; False if none of them came."""

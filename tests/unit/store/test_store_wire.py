@@ -21,7 +21,7 @@ from orchkit.store.client import RemoteFile, next_serial
 from orchkit.store.duck import DuckStore
 from orchkit.store.election import read_notice, take_seat
 from orchkit.store.holder import _born, this_process
-from orchkit.store.rows import Layout, head_row
+from orchkit.store.rows import Layout, head_row, row_by_row
 from orchkit.store.schema import EVENT_COLUMNS, SCHEMA_VERSION
 from orchkit.store.wire import OwnerGone, receive, send
 
@@ -40,7 +40,7 @@ def peer(store, path, monkeypatch):
 
 def rows_of(run_id, *ns):
     layout = Layout(head(run_id))
-    return [entry for n in ns for entry in layout.items(n, note(n))]
+    return row_by_row([item for n in ns for item in layout.items(n, note(n))])
 
 
 def admission(run_id, holder=OTHER):
