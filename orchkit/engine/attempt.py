@@ -10,7 +10,7 @@ from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, Fibre, ForeignAwait,
 from orchkit.engine.context import Context, effect_key
 from orchkit.engine.program import Site
 from orchkit.errors import AttemptTimeout, CodecError, SimulationError
-from orchkit.model.events import Event
+from orchkit.model.events import FINAL, Event
 from orchkit.model.policies import LONGEST, transient
 from orchkit.model.protocols import Draw, Failure, Outcome, Strike
 from orchkit.model.shared import recorded_writes
@@ -311,9 +311,10 @@ def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) ->
         if ex.state.shared is not None and not inst.records:
             _record_writes(inst, started, t)
         event = Event(
-            t, "completed", site.path, inst.item, inst.generation, leg, n, "ok", t - started.t, outcome.cost,
-            outcome.tokens, key=key, body=outcome.value,
+            t, "completed", site.path, inst.item, inst.generation, leg, n, FINAL if site.final else "ok", t - started.t,
+            outcome.cost, outcome.tokens, key=key, body=outcome.value,
         )  # fmt: skip
+        inst.settled = ex.emit(inst, event).status == FINAL
     else:
         body = {
             "type": failure.type,
@@ -325,7 +326,7 @@ def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) ->
             t, "failed", site.path, inst.item, inst.generation, leg, n, outcome.status, t - started.t, outcome.cost,
             outcome.tokens, str(failure), key=key, body=body,
         )  # fmt: skip
-    ex.emit(inst, event)
+        ex.emit(inst, event)
 
 
 def _record_writes(inst: Instance, started: Event, t: int) -> None:

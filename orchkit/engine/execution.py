@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from orchkit.clock.dice import Stream, path_of
@@ -217,8 +218,7 @@ class Execution:
             return
         if not self.journal.behind():
             return
-        token, host = inst.token, self.host
-        self.journal.when_durable(lambda error: host.post(inst, token, error))
+        self.journal.when_durable(partial(self.host.post, inst, inst.token))
         error = await suspend()
         if error is not None:
             raise error
@@ -367,6 +367,8 @@ class Execution:
         name, generation = seat.node.name, inst.generation
         del self.instances[inst.node, inst.item]
         cause, inst.cause = inst.cause, None  # its traceback holds the frames that hold the instance: a cycle
+        if inst.settled:
+            return
         if outcome.failure is None:
             status = "degraded" if outcome.status == "degraded" else "completed"
             self.emit(inst, Event(self.t(), "settled", name, inst.item, generation, status=status))

@@ -24,7 +24,19 @@ class Instance(Fibre):
     It is its own first fibre: one object an instance, and no cycle is left behind when it settles.
     """
 
-    __slots__ = ("answers", "began", "cause", "execution", "generation", "handle", "item", "node", "records", "spent")
+    __slots__ = (
+        "answers",
+        "began",
+        "cause",
+        "execution",
+        "generation",
+        "handle",
+        "item",
+        "node",
+        "records",
+        "settled",
+        "spent",
+    )
 
     def __init__(self, execution: Execution, node: int, item: int) -> None:
         super().__init__(execution.number << 56 | node << 40 | (item + 1) << 8 | 1)
@@ -37,6 +49,7 @@ class Instance(Fibre):
         self.spent: Context | Draw | None = None
         self.cause: BaseException | None = None
         self.records: deque[Event] | None = None
+        self.settled = False
         self.answers: list[Answer] = []
 
     def finished(self, value: Any) -> None:

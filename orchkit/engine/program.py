@@ -33,6 +33,8 @@ class Site:
         ``(parameter, source, codec, required, default)`` of each data input.
     faults : FaultPlan or None
         Those that can hit this place.
+    final : bool
+        Whether an attempt that completes here is the end of its instance too.
     """
 
     path: str
@@ -46,6 +48,7 @@ class Site:
     dice_path: int
     timeout: int | None
     retry: Retry | None
+    final: bool
 
     @property
     def aim(self) -> tuple[str, tuple[str, ...], str | None]:
@@ -144,6 +147,7 @@ class Program:
             dice_path=path_of(path),
             timeout=timeout,
             retry=node.policy("retry"),
+            final=path == node.name and node.kind in ("step", "map") and not node.effect,
         )
 
     def _dump(self, node: Node, function: Function | None, path: str) -> Callable[[Any, str], Any]:

@@ -12,7 +12,8 @@ from orchkit.errors import DefinitionError, OrchkitError
 from orchkit.experiments._plan import Plan
 from orchkit.faults.plan import Faults
 from orchkit.hall.workflow import Workflow
-from orchkit.runs.simulate import dump_input, prepare
+from orchkit.runs.checks import dump_input
+from orchkit.runs.simulate import prepare
 from orchkit.sim.world import World
 
 __all__ = ["plan_of"]

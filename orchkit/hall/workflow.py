@@ -16,13 +16,13 @@ from orchkit.hall.registry import register
 from orchkit.hall.run import Run
 from orchkit.hall.store import Store
 from orchkit.runs import live
-from orchkit.runs import simulate as simulation
-from orchkit.sim.world import World
 
 if TYPE_CHECKING:
     import os
 
     import networkx
+
+    from orchkit.sim.world import World
 
 __all__ = ["Workflow"]
 
@@ -229,6 +229,10 @@ class Workflow(Definition):
         DefinitionError
             If the input does not fit, or another argument makes no sense.
         """
+        # Only here: who resumes a run in a new process waits for each import.
+        from orchkit.runs import simulate as simulation
+        from orchkit.sim.world import World
+
         if not isinstance(world, World):
             raise DefinitionError(f"simulate(world={world!r}): give an ok.World(...)")
         _durability("simulate", "durability", durability)

@@ -8,7 +8,17 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["ATTEMPT_ENDS", "KINDS", "Event", "canonical_digest", "decode_log", "encode_log", "exact_digest"]
+__all__ = [
+    "ATTEMPT_ENDS",
+    "FINAL",
+    "KINDS",
+    "Event",
+    "canonical_digest",
+    "decode_log",
+    "encode_log",
+    "exact_digest",
+    "settles",
+]
 
 KINDS: Final = frozenset({
     "run_started", "started", "completed", "failed", "waiting", "hedged", "rejected", "tripped", "degraded", "skipped",
@@ -19,6 +29,9 @@ KINDS: Final = frozenset({
 
 ATTEMPT_ENDS: Final = frozenset({"completed", "failed", "cancelled"})
 """What ends an attempt; one without any of these is run again under its own number."""
+
+FINAL: Final = "final"
+"""The status of a ``completed`` that nothing of its node comes after: no fence, no choice of a route, no other leg."""
 
 _MARKS: Final = frozenset({"resumed", "suspended"})
 
@@ -40,7 +53,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
     leg, attempt : int
         Of a hedge, from 0; try, from 1 (0 where it does not apply).
     status : str
-        What it came to, such as "error" or "timeout" of a failed attempt.
+        What it came to, such as "error" or "timeout" of a failed attempt; `FINAL` of a completed one says that its
+        instance has settled by it, and no ``settled`` follows.
     dur : int, microseconds
         Length of what ended here, or of the wait that begins here; -1 when it has none.
     cost : float, USD
@@ -75,6 +89,17 @@ class Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(list[Event])
+
+
+def settles(event: Event) -> bool:
+    """Say whether an instance has come to its end by an event: it delivered, failed, or was skipped.
+
+    Examples
+    --------
+    >>> settles(Event(0, "completed", "draft", status=FINAL)), settles(Event(0, "completed", "draft", status="ok"))
+    (True, False)
+    """
+    return event.kind in {"settled", "skipped"} or (event.kind == "completed" and event.status == FINAL)
 
 
 def encode_log(events: Iterable[Event]) -> bytes:

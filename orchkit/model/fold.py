@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from orchkit.errors import ReplayMismatch
 from orchkit.model.counters import recount, tell_followers, touch
-from orchkit.model.events import Event
+from orchkit.model.events import FINAL, Event
 from orchkit.model.generations import compare, invalidated, resumed
 from orchkit.model.graph import Graph
 from orchkit.model.instances import MapState, Open
@@ -157,6 +157,12 @@ def _note(state: RunState, event: Event) -> None:
     _opened(state, event)
 
 
+def _completed(state: RunState, event: Event) -> None:
+    _delivered(state, event)
+    if event.status == FINAL:
+        _settle(state, event, "completed")
+
+
 def _delivered(state: RunState, event: Event) -> None:
     _opened(state, event).value = event.body
     if event.key:
@@ -173,12 +179,16 @@ def _degraded(state: RunState, event: Event) -> None:
 
 
 def _settled(state: RunState, event: Event) -> None:
+    _settle(state, event, event.status)
+
+
+def _settle(state: RunState, event: Event, status: str) -> None:
     node = state.graph.index[event.node]
     instance = state.open.pop((node, event.item), None)
     value = None if instance is None else instance.value
-    if state.shared is not None and instance is not None and event.status != "failed":
+    if state.shared is not None and instance is not None and status != "failed":
         state.shared.keep(node, event.item, instance.events)
-    if event.status == "failed":
+    if status == "failed":
         if event.item < 0:
             if instance is None:
                 _leave(state, node)
@@ -189,30 +199,30 @@ def _settled(state: RunState, event: Event) -> None:
             state.maps[node].running -= 1
         state.failing = (node, event.item)
     elif event.item >= 0:
-        _item_done(state, node, event, value)
+        _item_done(state, node, event.item, status, value)
     elif state.graph.nodes[node].kind == "map" and (instance is None or not state.lenient):
-        _map_done(state, node, event)
+        _map_done(state, node, status)
     elif instance is None and node in state.maps:
-        _node_done(state, node, SETTLED[event.status], state.maps[node].delivered())  # it was a map once
+        _node_done(state, node, SETTLED[status], state.maps[node].delivered())  # it was a map once
     else:
-        _node_done(state, node, SETTLED[event.status], value)
+        _node_done(state, node, SETTLED[status], value)
 
 
-def _item_done(state: RunState, node: int, event: Event, value: Any) -> None:
+def _item_done(state: RunState, node: int, item: int, status: str, value: Any) -> None:
     progress = state.maps[node]
     progress.running -= 1
     progress.done += 1
-    progress.values[event.item] = value
-    if event.status == "degraded":
-        progress.degraded.add(event.item)
+    progress.values[item] = value
+    if status == "degraded":
+        progress.degraded.add(item)
     if progress.done == progress.size:
         insort(state.ready, node)
 
 
-def _map_done(state: RunState, node: int, event: Event) -> None:
+def _map_done(state: RunState, node: int, status: str) -> None:
     progress = _begun(state, node)
     _leave(state, node)
-    _node_done(state, node, SETTLED[event.status], progress.delivered())
+    _node_done(state, node, SETTLED[status], progress.delivered())
 
 
 def _skipped(state: RunState, event: Event) -> None:
@@ -222,7 +232,7 @@ def _skipped(state: RunState, event: Event) -> None:
     if event.item >= 0:
         state.maps[node].degraded.add(event.item)
         state.maps[node].skipped.add(event.item)
-        _item_done(state, node, event, None)
+        _item_done(state, node, event.item, event.status, None)
     else:
         if event.status == "error":
             state.errors.add(node)
@@ -275,7 +285,7 @@ _APPLY: Final[dict[str, Callable[[RunState, Event], None]]] = {
     "injected": _note,
     "waiting": _note,
     "failed": _note,
-    "completed": _delivered,
+    "completed": _completed,
     "degraded": _degraded,
     "picked": _note,
     "context": _note,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from orchkit.engine.program import Program
 from orchkit.errors import ContextConflict, DefinitionError, RunCancelled, RunError
 from orchkit.model.codec import codec_for
-from orchkit.model.events import Event, canonical_digest, exact_digest
+from orchkit.model.events import Event, canonical_digest, exact_digest, settles
 from orchkit.model.fold import fold
 from orchkit.model.paths import FALLBACK
 from orchkit.model.protocols import RunStore
@@ -207,7 +207,7 @@ def only_people(events: Sequence[Event]) -> list[Event]:
             busy.add(instance)
         elif event.kind == "asked":
             asked[instance] = event
-        elif event.kind in ("settled", "skipped", "invalidated"):
+        elif event.kind == "invalidated" or settles(event):
             gone = {one for one in (*busy, *asked) if one[0] == node and item in (-1, one[1])}
             busy -= gone
             asked = {one: question for one, question in asked.items() if one not in gone}
@@ -276,7 +276,7 @@ def _written(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
             open_ = {who: log for who, log in open_.items() if who[0] != event.node or event.item not in (-1, who[1])}
             continue
         open_.setdefault(key, []).append(event)
-        if event.kind == "settled" and event.status != "failed":
+        if event.kind != "skipped" and settles(event) and event.status != "failed":
             delta = winning_writes(open_.pop(key))
             if delta:
                 written[key[0] + (f"[{event.item}]" if event.item >= 0 else "")] = delta

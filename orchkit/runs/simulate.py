@@ -12,15 +12,14 @@ from orchkit.clock.kernel import Kernel
 from orchkit.engine.execution import Execution
 from orchkit.engine.journal import MemoryJournal
 from orchkit.engine.program import Program
-from orchkit.errors import DefinitionError, RunCrashed, RunError
-from orchkit.faults import Faults
+from orchkit.errors import RunCrashed, RunError
 from orchkit.model.events import Event
 from orchkit.model.graph import Graph
 from orchkit.model.records import Head
 from orchkit.runs.handle import PastRun, failing_key, run_error
 from orchkit.sim.world import World
 
-__all__ = ["continue_virtual", "dump_input", "prepare", "refuse_misses", "simulate"]
+__all__ = ["continue_virtual", "prepare", "simulate"]
 
 _JOURNAL = MemoryJournal()
 
@@ -34,40 +33,6 @@ def prepare(graph: Graph, world: World, faults: Any = None) -> Program:
         If something real could happen by accident, or a name fits nothing.
     """
     return Program(graph, world.fit_to(graph), faults)
-
-
-def refuse_misses(program: Program) -> None:
-    """Refuse a plan with a fault that can hit nothing: a slip in a name would look like a robust workflow.
-
-    Raises
-    ------
-    DefinitionError
-        Naming the fault and what there is to hit.
-    """
-    for fault in program.faults.faults if isinstance(program.faults, Faults) else ():
-        if fault.kind != "crash" and not any(fault.hits(*site.aim) for site in program.sites):
-            paths = ", ".join(dict.fromkeys(site.path for site in program.sites))
-            raise DefinitionError(
-                f"{fault!r} hits nothing in workflow {program.graph.name!r}: a target is a node's path ({paths}), "
-                "a tag or a provider"
-            )
-
-
-def dump_input(program: Program, value: Any) -> Any:
-    """Check a workflow's input and give its JSON.
-
-    Raises
-    ------
-    DefinitionError
-        If it does not fit ``Workflow(input=)``.
-    CodecError
-        If it cannot be stored.
-    """
-    try:
-        return program.input_codec.dump(value, "input")
-    except ValueError as error:
-        name = getattr(program.graph.input_type, "__name__", program.graph.input_type)
-        raise DefinitionError(f"the input does not fit workflow {program.graph.name!r} ({name}): {error}") from error
 
 
 def simulate(program: Program, value: Any, *, seed: int = 0, case: int | str = 0, survive: bool = False) -> PastRun:

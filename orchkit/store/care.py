@@ -165,7 +165,7 @@ def compact(file: DuckFile, *, held: Mapping[str, Holder]) -> Compacted:
     try:
         discard(copy)  # of a process that was killed
         _refuse_full(file, path)
-        with file.cursor() as cursor:
+        with file.cursor(wide=True) as cursor:
             copy_database(cursor, copy, compare=True)
         shutil.copymode(path, copy)
         with file.apart():

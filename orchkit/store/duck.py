@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from orchkit.clock.ids import wall_micro
 from orchkit.errors import OrchkitError, RunHeld, RunUnknown, StoreError, StoreReadOnly
@@ -27,7 +27,7 @@ from orchkit.store.file import DuckFile
 from orchkit.store.holder import RENEW_SECONDS, Holder, this_process
 from orchkit.store.inbox import Inbox, Serial
 from orchkit.store.journal import DuckJournal, LateJournal
-from orchkit.store.leases import Fetch, Guarded, holders, left_by
+from orchkit.store.leases import Fetch, holders, left_by
 from orchkit.store.names import resolved
 from orchkit.store.rows import Entry, Row, head_row
 from orchkit.store.server import Server, listen
@@ -144,8 +144,8 @@ class DuckStore:
         kind = LateJournal if head.durability == "exit" else DuckJournal
         run_id = head.run_id
         self._lost.pop(run_id, None)
-        writer = cast(Writer, Guarded(self._writer, run_id, self._lost))
-        return kind(writer, head, n, first=first, released=lambda: self._mine.discard(run_id))
+        released = partial(self._mine.discard, run_id)
+        return kind(self._writer, head, n, first=first, lost=self._lost, released=released)
 
     def take(self, run_id: str) -> tuple[Head, list[Event], DuckJournal]:
         """Take a run to go on with it: from now on nobody else may, for as long as this process lives.
@@ -350,7 +350,7 @@ class DuckStore:
             if isinstance(place, RemoteFile):
                 place.snapshot(target)
             else:
-                with place.cursor() as cursor:
+                with place.cursor(wide=True) as cursor:
                     snapshot(cursor, target)
 
         self._read(copy)
@@ -361,7 +361,7 @@ class DuckStore:
         def write(place: DuckFile | RemoteFile) -> list[Exported]:
             if isinstance(place, RemoteFile):
                 return place.export(folder, overwrite=overwrite)
-            with place.cursor() as cursor:
+            with place.cursor(wide=True) as cursor:
                 return export(cursor, folder, overwrite=overwrite)
 
         return self._read(write)

@@ -49,8 +49,12 @@ _RUN, _N = (EVENT_COLUMNS.index(name) - 1 for name in ("run", "n"))  # a row lac
 _LAST_N = "select run, max(n) from event"
 _ADMITTED = "select run from admission"
 _AGAIN = 0.02  # seconds
-# These functions run what they are given on a connection of their own, outside the reading transaction.
-_OWN_CONNECTION = re.compile("json_execute_serialized_sql|external_resource", re.IGNORECASE)
+# Functions that do more than to read: on a connection of their own, outside the reading transaction, or to settings.
+_DOES_MORE = re.compile(
+    "json_execute_serialized_sql|external_resource|able_logging|able_profiling|duckdb_logs|checkpoint", re.IGNORECASE
+)
+_THREADS = min(4, os.cpu_count() or 1)
+_MANY = 200_000  # rows; fewer are read before a second thread has been woken
 
 
 class DuckFile:
@@ -88,6 +92,7 @@ class DuckFile:
         self.closed = False
         self._lock = threading.Condition()
         self._reading: list[duckdb.DuckDBPyConnection] = []
+        self._wide = 0  # of them; they have several threads
         self._gone = False
         self._seq = 0
         self._took = _QUICK  # microseconds, of the last few commits
@@ -381,12 +386,12 @@ class DuckFile:
         StoreError
             For anything else, or what DuckDB refuses.
         """
-        with self.cursor() as cursor:
+        with self.cursor(wide=True) as cursor:
             try:
                 statements = cursor.extract_statements(sql)
                 # Not EXPLAIN either: with ANALYZE it executes what it explains.
                 kinds = [statement.type for statement in statements]
-                if kinds != [duckdb.StatementType.SELECT] or _OWN_CONNECTION.search(sql):
+                if kinds != [duckdb.StatementType.SELECT] or _DOES_MORE.search(sql):
                     raise StoreError(f"store.sql takes one SELECT; {sql[:60]!r} is something else")
                 # An INSERT inside a WITH counts as a SELECT; this refuses it.
                 cursor.execute("begin transaction read only")
@@ -400,21 +405,29 @@ class DuckFile:
                 raise StoreError(f"{_said(error)}: {str(sql)[:200]!r}") from error
 
     @contextmanager
-    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Give a cursor for one query."""
+    def cursor(self, *, wide: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a cursor for one query; a `wide` one reads much, and gets several threads to do it."""
+        wide = wide and self._seq > _MANY and _THREADS > 1
         with self._lock:
             self._refuse_closed()
             try:
                 cursor = self._connection.cursor()
+                if wide and not self._wide:
+                    self._connection.execute(f"set threads = {_THREADS}")
             except duckdb.Error as error:
                 raise unreadable(self.path, error) from error
             self._reading.append(cursor)
+            self._wide += wide
         try:
             with cursor:
                 yield cursor
         finally:
             with self._lock:
                 self._reading.remove(cursor)
+                self._wide -= wide
+                if wide and not self._wide:
+                    with suppress(duckdb.Error):  # the instance is dead, or is closed now
+                        self._connection.execute("set threads = 1")
                 self._lock.notify_all()
 
     def _refuse_closed(self, cause: BaseException | None = None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from orchkit.errors import CodecError, StoreError
 from orchkit.model.events import Event
 from orchkit.model.records import Head
+from orchkit.store.leases import given_away
 from orchkit.store.rows import Entry, Item, Layout
 from orchkit.store.writer import Wake, Writer
 
@@ -26,14 +28,24 @@ class DuckJournal:
         How many events the run's log has.
     first : sequence of tuple
         Rows that are committed together with the next event: the admission.
+    lost : dict of str to str
+        Runs that were given to somebody else, and whom: for this one alone its journal takes no more then.
     released : callable
         Called once, when this process executes the run no more.
     """
 
     def __init__(
-        self, writer: Writer, head: Head, n: int, *, first: Sequence[Entry] = (), released: Callable[[], object]
+        self,
+        writer: Writer,
+        head: Head,
+        n: int,
+        *,
+        first: Sequence[Entry] = (),
+        lost: Mapping[str, str],
+        released: Callable[[], object],
     ) -> None:
         self._writer = writer
+        self._lost = lost
         self._run_id = head.run_id
         self._layout = Layout(head)
         self._n = n
@@ -43,7 +55,15 @@ class DuckJournal:
         self._ticket = 0
 
     def append(self, event: Event) -> None:
-        """Queue an event for the writer."""
+        """Queue an event for the writer.
+
+        Raises
+        ------
+        CodecError
+            If it would not read back as it is.
+        RunHeld
+            If somebody else executes the run by now.
+        """
         items = self._layout.items(self._n + 1, event)
         self._n += 1
         if self._first:
@@ -53,15 +73,22 @@ class DuckJournal:
             self._forget()  # the log says it by itself; whoever takes the run now comes after it
 
     def _push(self, items: Sequence[Item]) -> None:
+        if self._run_id in self._lost:
+            raise given_away(self._run_id, self._lost[self._run_id])
         self._ticket = self._writer.push(items)
 
     def behind(self) -> bool:
-        """Say whether the writer has yet to commit something of this run."""
-        return self._ticket > self._writer.durable
+        """Say whether the writer has yet to commit something of this run; of a lost one it never will."""
+        return self._ticket > self._writer.durable or self._run_id in self._lost
 
     def when_durable(self, wake: Wake) -> None:
-        """Call `wake` from the writer's thread after the commit."""
-        self._writer.when_durable(self._ticket, wake)
+        """Call `wake` after the commit, from whichever thread has done it."""
+        self._writer.when_durable(self._ticket, partial(self._tell, wake))
+
+    def _tell(self, wake: Wake, error: BaseException | None) -> None:
+        if error is None and self._run_id in self._lost:
+            error = given_away(self._run_id, self._lost[self._run_id])
+        wake(error)
 
     def release(self) -> None:
         """Say that this process executes the run no more; safe to call twice."""
@@ -88,9 +115,16 @@ class LateJournal(DuckJournal):
     """Keeps the events back until the run stops, then hands them over at once: for ``durability="exit"``."""
 
     def __init__(
-        self, writer: Writer, head: Head, n: int, *, first: Sequence[Entry] = (), released: Callable[[], object]
+        self,
+        writer: Writer,
+        head: Head,
+        n: int,
+        *,
+        first: Sequence[Entry] = (),
+        lost: Mapping[str, str],
+        released: Callable[[], object],
     ) -> None:
-        super().__init__(writer, head, n, first=first, released=released)
+        super().__init__(writer, head, n, first=first, lost=lost, released=released)
         self._kept: list[Event] = []
 
     def append(self, event: Event) -> None:

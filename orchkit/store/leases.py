@@ -5,15 +5,14 @@ A run belongs to the process that admitted it or took it last, until it gives it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchkit.errors import RunHeld
 from orchkit.store.holder import Holder, lives
-from orchkit.store.rows import Entry, Item, Row, run_of
-from orchkit.store.writer import Wake, Writer
+from orchkit.store.rows import Entry, Row, run_of
 
-__all__ = ["Fetch", "Guarded", "Leases", "holders", "left_by"]
+__all__ = ["Fetch", "Leases", "given_away", "holders", "left_by"]
 
 Fetch = Callable[[str, Sequence[Any]], list[Row]]
 
@@ -110,52 +109,10 @@ class Leases:
         self._known.clear()
 
 
-class Guarded:
-    """The writer as one run sees it: it ends for this run alone when the run was given to somebody else.
-
-    Parameters
-    ----------
-    writer : Writer
-    run_id : str
-    lost : dict of str to str
-        Runs that were given away, and whom.
-    """
-
-    __slots__ = ("_lost", "_run_id", "_writer")
-
-    def __init__(self, writer: Writer, run_id: str, lost: Mapping[str, str]) -> None:
-        self._writer = writer
-        self._run_id = run_id
-        self._lost = lost
-
-    @property
-    def durable(self) -> int:
-        """Up to where all is durable; nothing is of a run that was lost."""
-        return -1 if self._run_id in self._lost else self._writer.durable
-
-    def push(self, entries: Sequence[Item]) -> int:
-        """Queue rows that become durable together.
-
-        Raises
-        ------
-        RunHeld
-            If somebody else executes the run.
-        """
-        refusal = self._refusal()
-        if refusal is not None:
-            raise refusal
-        return self._writer.push(entries)
-
-    def when_durable(self, ticket: int, wake: Wake) -> None:
-        """Call `wake` once that ticket is durable, or cannot be."""
-        self._writer.when_durable(ticket, lambda error: wake(self._refusal() if error is None else error))
-
-    def _refusal(self) -> RunHeld | None:
-        holder = self._lost.get(self._run_id)
-        if holder is None:
-            return None
-        return RunHeld(
-            f"run {self._run_id!r} was given to {holder}, for this process had let its lease expire; what it did since "
-            f"is not recorded: watch the run by store.run({self._run_id!r})",
-            run_id=self._run_id,
-        )
+def given_away(run_id: str, holder: str) -> RunHeld:
+    """Say to whoever executes a run that it was given to somebody else, by name."""
+    return RunHeld(
+        f"run {run_id!r} was given to {holder}, for this process had let its lease expire; what it did since is not "
+        f"recorded: watch the run by store.run({run_id!r})",
+        run_id=run_id,
+    )

@@ -207,7 +207,11 @@ class Layout:
             by the writer, whose commit holds events of other runs too.
         """
         try:
-            self._check(event)
+            text = f"{event.node}{event.status}{event.error}{event.by}{event.key}"
+            if not text.isascii():
+                text.encode()
+            if event.t > _SURE or event.dur > _SURE or not -_SURE < event.tokens < _SURE:
+                self._check_numbers(event)
             body = event.body
             if body is None:
                 return (Logged(self, n, event, None, None),)
@@ -223,18 +227,13 @@ class Layout:
             return (Logged(self, n, event, inline, None),)
         return ("payload", payload), Logged(self, n, event, None, payload[0])
 
-    def _check(self, event: Event) -> None:
-        text = f"{event.node}{event.status}{event.error}{event.by}{event.key}"
-        if not text.isascii():
-            text.encode()
-        t, dur, tokens = event.t, event.dur, event.tokens
-        if t > _SURE:
-            _seconds(t)
-            stamp(self._started + t)
-        if dur > _SURE:
-            _seconds(dur)
-        if not -_INT64 <= tokens < _INT64:
-            raise ValueError(f"{tokens} is beyond 64 bits")
+    def _check_numbers(self, event: Event) -> None:
+        if event.t > _SURE:
+            _seconds(event.t)
+            stamp(self._started + event.t)
+        if event.dur > _SURE:
+            _seconds(event.dur)
+        _int64(event.tokens)
 
     def bulk(self, n: int, events: Sequence[Event]) -> tuple[Item, ...]:
         """Give the rows of many events in a row, the first of which stands at `n`.

@@ -14,7 +14,8 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
         run, kind, node           node is a path, null for events of the run itself
         item                      index in the map's list
         generation, leg, attempt  of an instance, from 1; of a hedge, from 0; try, from 1, 0 where it does not apply
-        status                    what it came to: ok, error, timeout, ... of an attempt, completed, ... of a node
+        status                    what it came to: of an attempt ok, final (its node has settled by it), error, timeout,
+                                  ..., of a node completed, ...
         dur                       length of what ended here, or of the wait that begins here
         cost, tokens              of the attempt that ended here, else 0
         error, by, body           "Type: message"; who did it; JSON text of at most 4096 bytes, else see ref
@@ -110,6 +111,7 @@ _OWN: Final = (
 TABLES: Final = frozenset({"meta", "opening", *APPENDED})
 
 _ENDS: Final = "kind in ('completed', 'failed', 'cancelled')"
+_SETTLES: Final = "(kind in ('settled', 'skipped') or (kind = 'completed' and status = 'final'))"
 _TRY: Final = "run, node, item, generation, leg, attempt"
 _VIEWS: Final = (
     # The end of an attempt says all about it: to group its events would cost ten times as much in a large file. Only
@@ -131,14 +133,13 @@ _VIEWS: Final = (
         select t.*, coalesce(s.times, 0) as injected
         from tried t left join struck s on s.run = t.run and s.node = t.node and s.item is not distinct from t.item
             and s.generation = t.generation and s.leg = t.leg and s.attempt = t.attempt""",
-    """create view node_run as select
+    f"""create view node_run as select
         run, split_part(node, '/fallback:', 1) as node, item, generation,
-        coalesce(arg_max(case kind when 'skipped' then 'skipped' else status end, seq)
-                 filter (kind in ('settled', 'skipped')), 'open') as status,
+        coalesce(arg_max(case kind when 'settled' then status else kind end, seq) filter ({_SETTLES}), 'open')
+            as status,
         min(t) filter (kind in ('started', 'asked')) as begun,
-        arg_max(t, seq) filter (kind in ('settled', 'skipped')) as t,
-        arg_max(error, seq) filter (kind in ('settled', 'skipped')) as error
-        from event where kind in ('started', 'asked', 'settled', 'skipped')
+        arg_max(t, seq) filter ({_SETTLES}) as t, arg_max(error, seq) filter ({_SETTLES}) as error
+        from event where kind in ('started', 'asked') or {_SETTLES}
         group by all order by run, begun, t, node, item, generation""",
     """create view approval as select
         e.run, e.node, e.item, e.generation,

@@ -170,7 +170,10 @@ class Writer:
         """
         with self._lock:
             if self.refusal is None and (ticket > self.durable or self._telling):
-                insort(self._wakes, (ticket, wake), key=_ticket)
+                if not self._wakes or self._wakes[-1][0] <= ticket:
+                    self._wakes.append((ticket, wake))
+                else:
+                    insort(self._wakes, (ticket, wake), key=_ticket)
                 return
             failure = _again(self.refusal) if ticket > self.durable else None
         wake(failure)

@@ -11,7 +11,8 @@ from orchkit.errors import OrchkitError
 from orchkit.faults import Faults
 from orchkit.hall.workflow import Workflow
 from orchkit.model.events import Event, canonical_digest, decode_log, encode_log, exact_digest
-from orchkit.runs.simulate import continue_virtual, dump_input, prepare, simulate
+from orchkit.runs.checks import dump_input
+from orchkit.runs.simulate import continue_virtual, prepare, simulate
 from orchkit.sim.world import World
 
 __all__ = ["PrefixReport", "every_prefix"]

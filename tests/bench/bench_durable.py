@@ -26,7 +26,7 @@ from time import perf_counter
 import duckdb
 
 import orchkit as ok
-from orchkit.model.events import Event
+from orchkit.model.events import Event, settles
 from orchkit.model.records import Head
 from orchkit.store.duck import DuckStore
 from orchkit.store.file import DuckFile
@@ -101,8 +101,8 @@ def bare_commit(folder: Path) -> Callable[[], object]:
     connection.execute(APPENDED["event"])
     insert = f"insert into event values ({', '.join('?' * len(EVENT_COLUMNS))})"
     event = Event(1, "completed", "draft", attempt=1, status="ok", dur=900_000, body={"text": "x" * 180})
-    ((_, row),) = Layout(Head("bare", "bench", started=1)).rows(1, event)
-    return lambda: connection.execute(insert, [1, *row])
+    (logged,) = Layout(Head("bare", "bench", started=1)).items(1, event)
+    return lambda: connection.execute(insert, logged.row(1))
 
 
 def bare_sync(folder: Path) -> Callable[[], object]:
@@ -165,7 +165,7 @@ def hand_over(folder: Path) -> None:
     for n in range(1, 1001):
         event = Event(n, "completed", "draft", attempt=1, status="ok", dur=5, body={"text": "x" * 180})
         took[0].append(timed(partial(handed, event)))
-        took[1].append(timed(partial(lambda n, event: file.commit(layout.rows(n, event)), n, event)))
+        took[1].append(timed(partial(lambda n, event: file.commit(layout.items(n, event)), n, event)))
     store.close()
     file.let_go()
     ratio = median(thread / inline for thread, inline in zip(*took, strict=True))
@@ -247,7 +247,7 @@ def resume(folder: Path) -> None:
         gate.unlink(missing_ok=True)
         with ok.open(folder / "resume.duckdb") as store:
             run = wf.start(str(gate), store=store)
-            while "s198" not in {event.node for event in run.log if event.kind == "settled"}:
+            while "s198" not in {event.node for event in run.log if settles(event)}:
                 threading.Event().wait(0.01)
         gate.touch()
         took.append(_first_line(folder, [sys.executable, "-c", _RESUME, "resume.duckdb", run.id]))
@@ -342,7 +342,7 @@ def memory(folder: Path) -> None:
 
 _CLIENT = """
 import sys, threading
-from orchkit.model.events import Event
+from orchkit.model.events import Event, settles
 from orchkit.model.records import Head
 from orchkit.store.duck import DuckStore
 from orchkit.store.file import DuckFile

@@ -8,14 +8,14 @@ from itertools import pairwise
 import pytest
 
 import orchkit as ok
-from orchkit.model.events import Event
+from orchkit.model.events import Event, settles
 from orchkit.model.standings import COMPLETED, DEGRADED, OPEN, SKIPPED
 from tests.support.engines import Drive
 from tests.support.interventions import Story
 
 
 def once_per_generation(log: list[Event]) -> None:
-    settled = Counter((e.node, e.item, e.generation) for e in log if e.kind in ("settled", "skipped"))
+    settled = Counter((e.node, e.item, e.generation) for e in log if settles(e))
     assert set(settled.values()) <= {1}, settled.most_common(3)
     started = Counter((e.node, e.item, e.generation, e.leg, e.attempt) for e in log if e.kind == "started")
     assert set(started.values()) <= {1}, started.most_common(3)

@@ -13,7 +13,7 @@ from orchkit.clock.kernel import OUTCOME, Fibre, Kernel, suspend
 from orchkit.engine.execution import Execution
 from orchkit.engine.program import Program
 from orchkit.errors import StoreWriteError
-from orchkit.model.events import Event
+from orchkit.model.events import Event, settles
 from orchkit.model.protocols import Journal
 
 Wake = Callable[[BaseException | None], None]
@@ -152,5 +152,5 @@ def check_log(log: Sequence[Event], *, ended: bool = True) -> None:
     else:
         assert set(finished.values()) <= {1}
         assert finished <= started
-    settled = Counter((e.node, e.item) for e in log if e.kind in ("settled", "skipped"))
+    settled = Counter((e.node, e.item) for e in log if settles(e))
     assert set(settled.values()) <= {1}, settled.most_common(3)

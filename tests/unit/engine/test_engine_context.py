@@ -11,7 +11,8 @@ import pytest
 import orchkit as ok
 from orchkit.engine.program import Program
 from orchkit.model.events import decode_log, encode_log
-from orchkit.runs.simulate import dump_input, prepare, simulate
+from orchkit.runs.checks import dump_input
+from orchkit.runs.simulate import prepare, simulate
 from tests.support.engines import Drive
 from tests.support.graphs import random_workflow
 
