@@ -16,6 +16,7 @@ from orchkit.hall.registry import register
 from orchkit.hall.run import Run
 from orchkit.hall.store import Store
 from orchkit.runs import live
+from orchkit.runs.checks import dump_input, refuse_misses
 
 if TYPE_CHECKING:
     import os
@@ -181,8 +182,8 @@ class Workflow(Definition):
         """
         _durability("start", "durability", durability)
         program = self._program(checked_faults(faults))
-        simulation.refuse_misses(program)
-        value = simulation.dump_input(program, input)
+        refuse_misses(program)
+        value = dump_input(program, input)
         kept = store_for(store, memory=durability == "memory")
         return Run(live.start(program, value, store=kept, durability=durability, deps=deps))
 
@@ -230,14 +231,14 @@ class Workflow(Definition):
             If the input does not fit, or another argument makes no sense.
         """
         # Only here: who resumes a run in a new process waits for each import.
-        from orchkit.runs import simulate as simulation
+        from orchkit.runs.simulate import prepare, simulate
         from orchkit.sim.world import World
 
         if not isinstance(world, World):
             raise DefinitionError(f"simulate(world={world!r}): give an ok.World(...)")
         _durability("simulate", "durability", durability)
         seed = arguments.seed("simulate", "seed", seed)
-        program = simulation.prepare(self.checked(), world, checked_faults(faults))
-        simulation.refuse_misses(program)
-        value = simulation.dump_input(program, input)
-        return Run(simulation.simulate(program, value, seed=seed, survive=durability in ("group", "strict")))
+        program = prepare(self.checked(), world, checked_faults(faults))
+        refuse_misses(program)
+        value = dump_input(program, input)
+        return Run(simulate(program, value, seed=seed, survive=durability in ("group", "strict")))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import isfinite
 from typing import Any, Final
 
@@ -89,11 +89,31 @@ class Codec:
 
     def _adapt(self, annotation: Any, names: frozenset[str]) -> None:
         annotation = type(None) if annotation is None else annotation
+        if annotation in _SIMPLE:
+            self.load, self.dump = _simple(annotation, names)
+            return
         with_pydantic = adapted(annotation, bool(names))
-        simple = annotation if annotation in _SIMPLE else None
-        self.load = _reader(with_pydantic, simple)
-        dump = _writer(with_pydantic, simple, self.load, names)
+        self.load = _reader(with_pydantic)
+        dump = _writer(with_pydantic, self.load, names)
         self.dump = _discreet(dump) if with_pydantic.hides else dump
+
+
+def _simple(kind: type, names: frozenset[str]) -> tuple[Callable[[Any], Any], Callable[[Any, str], Any]]:
+    # Values of just this type need no pydantic, which a process that resumes a run would wait for.
+    @cache
+    def made() -> tuple[Callable[[Any], Any], Callable[[Any, str], Any]]:
+        with_pydantic = adapted(kind, bool(names))
+        read = _reader(with_pydantic)
+        write = _writer(with_pydantic, read, names)
+        return read, _discreet(write) if with_pydantic.hides else write
+
+    def load(json: Any) -> Any:
+        return json if type(json) is kind else made()[0](json)
+
+    def dump(value: Any, node: str) -> Any:
+        return plain(value, "", node) if type(value) is kind else made()[1](value, node)
+
+    return load, _discreet(dump) if names else dump
 
 
 def _discreet(dump: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
@@ -115,14 +135,10 @@ def _discreet(dump: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     return discreet
 
 
-def _writer(
-    adapter: Adapted, simple: type | None, from_json: Callable[[Any], Any], names: frozenset[str]
-) -> Callable[[Any, str], Any]:
+def _writer(adapter: Adapted, from_json: Callable[[Any], Any], names: frozenset[str]) -> Callable[[Any, str], Any]:
     validate, dump, ambiguous, hides = adapter.validate, adapter.dump, adapter.ambiguous, adapter.hides
 
     def to_json(value: Any, node: str) -> Any:
-        if simple is not None and type(value) is simple:
-            return plain(value, "", node)
         valid = validate(value)
         try:
             python = dump(valid, by_alias=False, round_trip=True, warnings=False)
@@ -240,13 +256,11 @@ def _ambiguous(valid: Any, back: Any, node: str) -> CodecError:
     return _unstorable(valid, node, why)
 
 
-def _reader(adapter: Adapted, simple: type | None) -> Callable[[Any], Any]:
+def _reader(adapter: Adapted) -> Callable[[Any], Any]:
     validate = adapter.validate
 
     def from_json(value: Any) -> Any:
         kind = type(value)
-        if kind is simple:
-            return value
         if kind is list or kind is dict:
             value = _copy(value)  # below `Any` pydantic hands out the very object, and the log with it
         try:

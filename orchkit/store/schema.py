@@ -14,8 +14,7 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
         run, kind, node           node is a path, null for events of the run itself
         item                      index in the map's list
         generation, leg, attempt  of an instance, from 1; of a hedge, from 0; try, from 1, 0 where it does not apply
-        status                    what it came to: of an attempt ok, final (its node has settled by it), error, timeout,
-                                  ..., of a node completed, ...
+        status                    of an attempt ok, final (its node settled by it), error, ...; of a node its standing
         dur                       length of what ended here, or of the wait that begins here
         cost, tokens              of the attempt that ended here, else 0
         error, by, body           "Type: message"; who did it; JSON text of at most 4096 bytes, else see ref

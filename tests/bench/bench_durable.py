@@ -257,8 +257,10 @@ def resume(folder: Path) -> None:
 
 
 def _first_line(folder: Path, command: list[str]) -> float:
+    # With the bytecode that an installation has; some forbid Python to write any, and all is compiled anew then.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     begin = perf_counter()
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder) as child:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder, env=env) as child:
         assert child.stdout is not None
         assert child.stdin is not None
         assert child.stdout.readline() == b"done\n"

@@ -21,7 +21,8 @@ from orchkit.engine.execution import Execution
 from orchkit.engine.journal import MemoryJournal
 from orchkit.engine.program import Program
 from orchkit.runs import live
-from orchkit.runs.simulate import dump_input, prepare, simulate
+from orchkit.runs.checks import dump_input
+from orchkit.runs.simulate import prepare, simulate
 from orchkit.store.memory import MemoryStore
 
 PASSES = 7

@@ -161,7 +161,7 @@ class Witness:
                 assert any(_attempt(row) == (node, item, attempt) for row in rows), f"{node} of {run} began unrecorded"
             for source in SOURCES.get(node, ()):
                 if strict:
-                    ends = [row for row in logs[run] if row[2] == source and row[1] in ("settled", "skipped")]
+                    ends = [row for row in logs[run] if row[2] == source and _settles(row)]
                     assert ends or source == "review", f"{node}[{item}] of {run} began before {source} was recorded"
                 elif source in EFFECTS:
                     tries = [row for row in logs[run] if row[2] == source and row[6] > 0]
@@ -177,13 +177,17 @@ def check_log(run: str, log: list[Any]) -> None:
     assert times == sorted(times), f"time went back in {run}"
     attempts = Counter(_attempt(row) for row in log if _is_end(row))
     outcomes = Counter((row[2], row[3], row[4]) for row in log if row[1] == "completed")
-    settled = Counter((row[2], row[3], row[4]) for row in log if row[1] in ("settled", "skipped"))
+    settled = Counter((row[2], row[3], row[4]) for row in log if _settles(row))
     answered = Counter((row[2], row[3], row[4]) for row in log if row[1] in ("answered", "expired"))
     for what in (attempts, outcomes, settled, answered):
         assert not [key for key, count in what.items() if count > 1], f"{run}: {what.most_common(1)} is recorded twice"
     kinds = [row[1] for row in log]
     assert kinds.count("run_started") == 1
     assert "run_ended" not in kinds[:-1]
+
+
+def _settles(row: list[Any]) -> bool:
+    return row[1] in ("settled", "skipped") or (row[1] == "completed" and row[7] == "final")
 
 
 def _attempt(row: list[Any]) -> tuple[str, int | None, int]:

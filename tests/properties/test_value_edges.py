@@ -70,7 +70,7 @@ MODELLED = ok.World(
 def test_every_prefix_of_a_run_over_frames_resumes_to_the_same_log() -> None:
     report = every_prefix(pipeline(), FRAME, world=WORLD)
     assert report.ok, "\n".join(report.differences)
-    assert report.points > 25
+    assert report.points > 20
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 import orchkit as ok
+from orchkit.runs.checks import dump_input
 from orchkit.runs.handle import PastRun
-from orchkit.runs.simulate import dump_input, prepare, simulate
+from orchkit.runs.simulate import prepare, simulate
 
 LIMIT = 4.0
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 import orchkit as ok
 from orchkit.model.events import Event
 from orchkit.model.shared import recorded_writes, winning_writes
-from orchkit.runs.simulate import dump_input, prepare, simulate
+from orchkit.runs.checks import dump_input
+from orchkit.runs.simulate import prepare, simulate
 
 
 class Case(BaseModel):
@@ -56,7 +57,7 @@ def test_a_body_reads_what_it_has_written_and_the_record_is_one_delta() -> None:
     assert run.result() == [[], seen]
     assert deltas(run) == [("draft", -1, 1, {"notes": ["a", "b"], "status": "drafted", "spent": 0.75})]
     assert [event.kind for event in run.log] == [
-        "run_started", "started", "context", "completed", "settled", "run_ended"
+        "run_started", "started", "context", "completed", "run_ended"
     ]  # fmt: skip
     assert run.shared == Case(**seen)
 
@@ -535,7 +536,7 @@ def test_items_of_a_map_are_in_no_order() -> None:
 def test_a_conflict_beside_what_nobody_joins_waits_for_the_end() -> None:
     """Who does not descend from both goes on."""
     run = run_of(forked(joined=False))
-    assert [e.status for e in run.log if e.kind == "settled" and e.node in ("near", "idle")] == ["completed"] * 2
+    assert [e.status for e in run.log if e.kind == "completed" and e.node in ("near", "idle")] == ["final"] * 2
 
 
 def test_a_run_that_failed_for_another_reason_says_that() -> None:
@@ -691,7 +692,7 @@ def test_a_delta_without_its_end_does_not_count(again: list[Any], notes: list[st
     program = prepare(wf.checked(), ok.World())
     assert shared_of(program, "run", log) == Case()
     events = continue_virtual(program, "run", base_of(0), log).events
-    assert [event.kind for event in events] == ["run_started", "started", *kinds, "settled", "run_ended"]
+    assert [event.kind for event in events] == ["run_started", "started", *kinds, "run_ended"]
     assert shared_of(program, "run", events) == Case(notes=notes)
     assert shared_of(None, "run", events) == ({"draft": {"notes": notes}} if notes else {})
 

@@ -247,7 +247,7 @@ def test_a_crash_after_the_last_record_reaches_the_user_as_itself(durability: st
     def step(input: int) -> int:
         return input + 1
 
-    crash = ok.Faults(ok.faults.crash(after=5))
+    crash = ok.Faults(ok.faults.crash(after=4))
     run = wf.simulate(1, world=ok.World(), faults=crash, durability=durability)
     if durability == "group":
         assert run.result() == 2  # the log was complete

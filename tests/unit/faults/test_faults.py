@@ -231,8 +231,8 @@ def test_what_is_recorded_is_what_happened() -> None:
                 assert (
                     ended
                     == {
-                        (): ("completed", "ok", usual),
-                        ("slow",): ("completed", "ok", 2 * usual),
+                        (): ("completed", "final", usual),
+                        ("slow",): ("completed", "final", 2 * usual),
                         ("fail",): ("failed", "error", 0),
                         ("hang",): ("failed", "timeout", 20),
                     }[kinds]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import orchkit as ok
+from orchkit.model.events import FINAL, settles
 
 NOBODY = ok.World()
 
@@ -19,9 +20,9 @@ def ran(run: ok.Run) -> list[str]:
 
 def ended(run: ok.Run) -> dict[str, str]:
     return {
-        event.node: event.status or "skipped"
+        event.node: "completed" if event.status == FINAL else event.status or "skipped"
         for event in run.log
-        if event.kind in ("settled", "skipped") and event.item < 0
+        if settles(event) and event.item < 0
     }
 
 
@@ -249,8 +250,8 @@ def test_there_is_no_barrier() -> None:
             exec(f"async def {lane}{depth}({source}, ctx):\n    await ctx.sleep({nap})\n    return 1", scope)
             wf.step(scope[f"{lane}{depth}"])
     run = wf.simulate("x", world=NOBODY)
-    assert at(run, "settled", "a2") == 3.0
-    assert at(run, "settled", "b2") == 300.0
+    assert at(run, "completed", "a2") == 3.0
+    assert at(run, "completed", "b2") == 300.0
 
 
 def test_a_node_that_waits_for_a_person_stops_nobody_else() -> None:
@@ -266,7 +267,7 @@ def test_a_node_that_waits_for_a_person_stops_nobody_else() -> None:
         return "more"
 
     run = wf.simulate("x", world=ok.World(review=ok.person(1000.0, approve=1.0)))
-    assert at(run, "settled", "more") == 0.0
+    assert at(run, "completed", "more") == 0.0
     assert at(run, "settled", "review") == 1000.0
 
 
@@ -463,7 +464,7 @@ def test_a_map_keeps_its_limit_at_every_instant_and_the_order_of_its_items(limit
         assert run.result() == [f"<{i}>" for i in range(20)]
         running, most = 0, 0
         for event in run.log:
-            running += (event.kind == "started") - (event.kind == "settled" and event.item >= 0)
+            running += (event.kind == "started") - (settles(event) and event.item >= 0)
             most = max(most, running)
         assert most == min(limit or 20, 20)
 

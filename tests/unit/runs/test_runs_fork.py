@@ -308,7 +308,7 @@ def test_an_effect_that_was_cut_off_gets_a_new_key_and_one_that_is_done_stays_do
     def beside(input: str) -> str:
         return input
 
-    crash = ok.Faults(ok.faults.crash(after=8))
+    crash = ok.Faults(ok.faults.crash(after=7))
     run = wf.start("x", store=store, faults=crash)
     with pytest.raises(ok.RunCrashed):
         run.result(WAIT)
