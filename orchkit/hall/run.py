@@ -43,7 +43,7 @@ class Run:
     ...     return f"Hello {input}"
     >>> run = wf.simulate("Dana", world=ok.World())
     >>> run.status, run.events.kind.tolist()
-    ('completed', ['run_started', 'started', 'completed', 'settled', 'run_ended'])
+    ('completed', ['run_started', 'started', 'completed', 'run_ended'])
     """
 
     def __init__(self, handle: Handle) -> None:

@@ -51,7 +51,7 @@ _ADMITTED = "select run from admission"
 _AGAIN = 0.02  # seconds
 # Functions that do more than to read: on a connection of their own, outside the reading transaction, or to settings.
 _DOES_MORE = re.compile(
-    "json_execute_serialized_sql|external_resource|able_logging|able_profiling|duckdb_logs|checkpoint", re.IGNORECASE
+    "json_execute_serialized_sql|external_resource|able_logging|able_profiling|truncate_duckdb_logs", re.IGNORECASE
 )
 _THREADS = min(4, os.cpu_count() or 1)
 _MANY = 200_000  # rows; fewer are read before a second thread has been woken

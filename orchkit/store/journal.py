@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 from orchkit.errors import CodecError, StoreError
 from orchkit.model.events import Event
@@ -14,6 +15,7 @@ from orchkit.store.writer import Wake, Writer
 
 __all__ = ["DuckJournal", "LateJournal"]
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 _STOPS = frozenset({"run_ended", "suspended"})
 
 
@@ -41,7 +43,7 @@ class DuckJournal:
         n: int,
         *,
         first: Sequence[Entry] = (),
-        lost: Mapping[str, str],
+        lost: Mapping[str, str] = _NONE,
         released: Callable[[], object],
     ) -> None:
         self._writer = writer
@@ -121,7 +123,7 @@ class LateJournal(DuckJournal):
         n: int,
         *,
         first: Sequence[Entry] = (),
-        lost: Mapping[str, str],
+        lost: Mapping[str, str] = _NONE,
         released: Callable[[], object],
     ) -> None:
         super().__init__(writer, head, n, first=first, lost=lost, released=released)

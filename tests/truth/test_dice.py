@@ -244,7 +244,7 @@ def test_another_error_rate_keeps_latencies_and_strikes_a_subset() -> None:
     for one, other in paired((flow(), world(), None), (flow(), rare, None)):
         for key in one.keys() & other.keys():
             assert one[key][1] == other[key][1]
-            assert one[key][0] == "error" or other[key][0] == "ok"
+            assert one[key][0] == "error" or other[key][0] == "final"
 
 
 def test_a_fault_in_the_plan_draws_apart_from_everything() -> None:

@@ -132,7 +132,7 @@ def test_timeout_on_answers_that_also_fail(n: int, seed: int) -> None:
     """An attempt succeeds with (1-e) F(tau): an error comes after its latency, or as a time-out; 5,000 runs."""
     runs = list(trials(one_step(timeout=TAU), draft(latency=LOGNORMAL, error=0.25), n, seed=seed))
     kinds = [next(event.status for event in run.log() if event.kind in ("completed", "failed")) for run in runs]
-    rate_agrees([kind == "ok" for kind in kinds], 0.75 * IN_TIME, "in time and right")
+    rate_agrees([kind == "final" for kind in kinds], 0.75 * IN_TIME, "in time and right")
     rate_agrees([kind == "error" for kind in kinds], 0.25 * IN_TIME, "in time and wrong")
     rate_agrees([kind == "timeout" for kind in kinds], 1 - IN_TIME, "late")
     mean_agrees([seconds(run) for run in runs], MEAN_MIN, "E min")
@@ -341,7 +341,7 @@ def test_two_faults_the_first_decides() -> None:
     status = [next(event.status for event in run.log() if event.kind in ("completed", "failed")) for run in runs]
     rate_agrees([s == "error" for s in status], 0.3, "failed")
     rate_agrees([s == "timeout" for s in status], 0.7 * 0.4, "hung")
-    rate_agrees([s == "ok" for s in status], 0.7 * 0.6, "went well")
+    rate_agrees([s == "final" for s in status], 0.7 * 0.6, "went well")
 
 
 @many
