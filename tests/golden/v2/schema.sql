@@ -31,12 +31,11 @@ create view attempt as
             and s.generation = t.generation and s.leg = t.leg and s.attempt = t.attempt;
 create view node_run as select
         run, split_part(node, '/fallback:', 1) as node, item, generation,
-        coalesce(arg_max(case kind when 'skipped' then 'skipped' else status end, seq)
-                 filter (kind in ('settled', 'skipped')), 'open') as status,
+        coalesce(arg_max(case kind when 'settled' then status else kind end, seq) filter ((kind in ('settled', 'skipped') or (kind = 'completed' and status = 'final'))), 'open')
+            as status,
         min(t) filter (kind in ('started', 'asked')) as begun,
-        arg_max(t, seq) filter (kind in ('settled', 'skipped')) as t,
-        arg_max(error, seq) filter (kind in ('settled', 'skipped')) as error
-        from event where kind in ('started', 'asked', 'settled', 'skipped')
+        arg_max(t, seq) filter ((kind in ('settled', 'skipped') or (kind = 'completed' and status = 'final'))) as t, arg_max(error, seq) filter ((kind in ('settled', 'skipped') or (kind = 'completed' and status = 'final'))) as error
+        from event where kind in ('started', 'asked') or (kind in ('settled', 'skipped') or (kind = 'completed' and status = 'final'))
         group by all order by run, begun, t, node, item, generation;
 create view approval as select
         e.run, e.node, e.item, e.generation,
