@@ -91,7 +91,7 @@ class DuckStore:
             raise
         self._inbox = Inbox(self._writer, lambda: _own(self._elected.place))
         try:
-            self.notices = self._elected.place.notices
+            self.notices = self._elected.ask(lambda place: place.notices)
             self._elected.open_doors()
             self._release_left()
         except BaseException:

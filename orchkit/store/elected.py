@@ -78,7 +78,7 @@ class Elected:
     def open_doors(self) -> None:
         """Serve other processes, if this one owns the file."""
         with self._doors:
-            if self._seat is None or self._shut or self.read_only:
+            if self._seat is None or self._server is not None or self._shut or self.read_only:
                 return
             self._server = self._serve()
             nowhere = Notice(os.getpid(), here(), "", "")

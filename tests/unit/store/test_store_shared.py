@@ -15,6 +15,7 @@ from second import Second
 import orchkit as ok
 from orchkit.errors import RunHeld, StoreBusy, StoreError
 from orchkit.model.events import Event
+from orchkit.store import duck
 from orchkit.store.duck import DuckStore
 from orchkit.store.election import read_notice, take_reading_seat, take_seat
 from orchkit.store.journal import DuckJournal, LateJournal
@@ -80,6 +81,26 @@ def test_when_the_owner_goes_the_other_takes_its_place_and_goes_on(path, how):
         with Second(path) as third:
             assert third.ask("role") == "RemoteFile"
             assert third.ask("events", "mine") == [1, 2]
+        store.close()
+
+
+def test_the_owner_may_go_while_another_opens(path, monkeypatch):
+    with Second(path) as second:
+        writer = duck.Writer
+
+        def kill_first(place):
+            assert type(place.place).__name__ == "RemoteFile"
+            second.kill()
+            return writer(place)
+
+        monkeypatch.setattr(duck, "Writer", kill_first)
+        store = DuckStore(path)
+        assert (role(store), store.notices) == ("DuckFile", ())
+        journal = store.admit(head("mine"))
+        journal.append(note(0))
+        wait_durable(journal)
+        with Second(path) as third:  # it serves others, by one server
+            assert third.ask("events", "mine") == [0]
         store.close()
 
 
