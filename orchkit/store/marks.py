@@ -173,8 +173,7 @@ class Marks:
             return
         record = self._late + _framed((seq, runs))
         try:
-            os.lseek(self._file, self._end, os.SEEK_SET)
-            written = os.write(self._file, record)
+            written = _write_at(self._file, record, self._end)
         except OSError:
             written = 0
         if written < len(record):
@@ -193,3 +192,11 @@ class Marks:
         file, self._file, self._late = self._file, -1, b""
         if file >= 0:
             os.close(file)
+
+
+def _write_at(file: int, record: bytes, end: int) -> int:
+    # In one call where there is one: each gives up the interpreter's lock, and has to wait until it gets it back.
+    if hasattr(os, "pwrite"):
+        return os.pwrite(file, record, end)
+    os.lseek(file, end, os.SEEK_SET)
+    return os.write(file, record)
