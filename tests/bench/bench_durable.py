@@ -1,9 +1,9 @@
 """What durability costs where users meet it: a step, a fan-out, many runs at once, a resume, a large file.
 
 ``python tests/bench/bench_durable.py [what ...] [--folder FOLDER]`` with ``steps``, ``hand``, ``resume``, ``large``,
-``memory``, ``exit`` or ``share``; all without a name. Run it alone, with the folder on the disk that is meant. Figures
-are medians with their range; what the disk and DuckDB take by themselves is timed by turns with them, and ratios are
-to that.
+``memory``, ``exit``, ``share`` or ``takeover``; all without a name. Run it alone, with the folder on the disk that is
+meant. Figures are medians with their range; what the disk and DuckDB take by themselves is timed by turns with them,
+and ratios are to that.
 """
 
 from __future__ import annotations
@@ -398,6 +398,43 @@ def share(folder: Path) -> None:
     owner.close()
 
 
+_OWNER = """
+import sys
+from orchkit.model.events import Event
+from orchkit.model.records import Head
+from orchkit.store.duck import DuckStore
+store = DuckStore(sys.argv[1])
+journal, n = store.admit(Head(sys.argv[2], "bench", started=1)), 0
+print("open", flush=True)
+while True:
+    n += 1
+    journal.append(Event(n, "completed", "draft", attempt=1, body={"text": "x" * 180}))
+    store.heads()  # waits for it
+"""
+
+
+def takeover(folder: Path) -> None:
+    """From the SIGKILL of the owner to the next durable event of a client, which has taken its place."""
+    took = []
+    for turn in range(15):
+        path = folder / f"taken{turn}.duckdb"
+        with subprocess.Popen([sys.executable, "-c", _OWNER, str(path), "theirs"], stdout=subprocess.PIPE) as owner:
+            owner.stdout.readline()
+            store = DuckStore(path)
+            journal = store.admit(Head("mine", "bench", started=1))
+            for n in range(1, 100 + 40 * turn):  # the owner writes on meanwhile: up to some thousand commits in its log
+                journal.append(Event(n, "completed", "draft", attempt=1, body={"text": "x" * 180}))
+                store.heads()
+            owner.kill()
+            begin = perf_counter()
+            journal.append(Event(n + 1, "completed", "draft", attempt=1))
+            store.heads()
+            took.append(perf_counter() - begin)
+            assert [event.t for event in store.events("mine")] == list(range(1, n + 2))
+            store.close()
+    said("takeover after a SIGKILL of the owner", took, "ms", 1e3)
+
+
 PARTS = {
     "steps": steps,
     "hand": hand_over,
@@ -406,6 +443,7 @@ PARTS = {
     "large": large,
     "memory": memory,
     "share": share,
+    "takeover": takeover,
 }
 
 
