@@ -22,7 +22,7 @@ from orchkit.store.election import read_notice
 CREW = 3
 CASES = 4  # that each process begins
 LINES = 60  # which so many cases say at least
-COMMITS = 8  # which they take at least
+COMMITS = 8  # of which fewer pass before a strike
 MOMENTS = ("before a commit", "commit", "after a commit", "after a commit")  # most of the trouble: said to nobody
 
 
@@ -87,9 +87,10 @@ class Crew:
         if how < 0.4:
             victim.kill()
         else:
-            victim.tell(("strike", dice.choice(MOMENTS), dice.randrange(1, COMMITS)))
+            # It may be nearly through with its cases, and take so many commits no more: then when it is.
+            victim.tell(("strike", dice.choice(MOMENTS), dice.randrange(1, COMMITS)), ("wait",))
         while (heard := self.hear()) != (pid, None):
-            if heard == (pid, ["strike"]):
+            if heard in ((pid, ["strike"]), (pid, ["done"])):
                 victim.kill()
         if notice is not None and pid == notice.pid:
             self.owners += 1
