@@ -333,6 +333,15 @@ class Definition:
         ------
         DefinitionError
             If there is no such node.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("hello", input=str)
+        >>> @wf.step(retry=3, timeout=20.0)
+        ... def greet(input: str) -> str: ...
+        >>> wf.policies("greet")
+        (Retry(3), Timeout(20))
         """
         if name not in self._nodes:
             raise DefinitionError(f"policies({name!r}): no such node; {nearest(name, self._nodes)}")
