@@ -33,7 +33,7 @@ def replace_unprintable() -> None:
 
 
 def when(stamp: str | None) -> str:
-    """Write a time of `records`."""
+    """Write a time as `orchkit.cli._common.records` gives it, to the minute; nothing for None."""
     return "" if stamp is None else stamp[:16].replace("T", " ")
 
 

@@ -1,4 +1,7 @@
-"""The one id that is drawn: that of a live run. All others are derived."""
+"""What a record says of its origin: the id of a run, the time by the wall, the machine.
+
+Only the id of a live run is drawn; all others are derived.
+"""
 
 from __future__ import annotations
 

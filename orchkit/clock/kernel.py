@@ -111,7 +111,7 @@ class Host(Protocol):
         """End a body that is no longer wanted; nobody waits for its clean-up."""
 
     def post(self, fibre: Fibre, token: int, value: Any) -> None:
-        """Resume the fibre with a value from another thread, if its token still holds."""
+        """Resume the fibre with a value, from any thread and at a later turn, if its token still holds."""
 
     def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Sleep inside a body, in this host's time."""

@@ -200,7 +200,7 @@ class LiveHost:
             self.deliver(*posted.popleft())
 
     def at_turn_end(self, then: Callable[[bool], None]) -> None:
-        """Call `then` when the loop has done all that is ready now, and say whether no body runs and nobody is due."""
+        """Call `then` when the loop has done what is ready now; tell it whether no body runs and nothing is posted."""
         self.loop.call_soon(lambda: then(not self.tasks and not self._posted))
 
     async def sleep(self, seconds: float) -> None:

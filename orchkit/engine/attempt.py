@@ -16,7 +16,8 @@ from orchkit.model.protocols import Draw, Failure, Outcome, Strike
 from orchkit.model.shared import recorded_writes
 
 if TYPE_CHECKING:
-    from orchkit.engine.execution import Execution, Instance
+    from orchkit.engine.execution import Execution
+    from orchkit.engine.instance import Instance
 
 __all__ = ["attempt", "failure_of", "outcome_of"]
 

@@ -24,7 +24,7 @@ from orchkit.model.protocols import Failure, Journal, Outcome
 from orchkit.model.standings import COMPLETED, DEGRADED, READY
 from orchkit.model.state import RunState, result_of
 
-__all__ = ["Execution", "Instance"]
+__all__ = ["Execution"]
 
 
 _KEPT = "its log is kept, go on with store.resume"
@@ -354,7 +354,7 @@ class Execution:
             self._fail(node, error)
 
     def settle(self, inst: Instance, outcome: Outcome) -> None:
-        """Record what an instance came to, and go on."""
+        """Record what an instance came to, unless the end of its attempt has said it, and go on."""
         try:
             self._settle(inst, outcome)
         except BaseException as error:
@@ -367,7 +367,7 @@ class Execution:
         name, generation = seat.node.name, inst.generation
         del self.instances[inst.node, inst.item]
         cause, inst.cause = inst.cause, None  # its traceback holds the frames that hold the instance: a cycle
-        if inst.settled:
+        if inst.settled:  # the end of its attempt has said so
             return
         if outcome.failure is None:
             status = "degraded" if outcome.status == "degraded" else "completed"

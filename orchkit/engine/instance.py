@@ -22,6 +22,21 @@ class Instance(Fibre):
     """One node, or one item of a map, on its way from its first attempt to its outcome.
 
     It is its own first fibre: one object an instance, and no cycle is left behind when it settles.
+
+    Attributes
+    ----------
+    began : int, microseconds
+        The kernel's time at which its present body began.
+    spent : Context, Draw or None
+        What knows what its present attempt has cost so far.
+    cause : BaseException or None
+        The error of its last attempt, for whoever awaits the run.
+    records : deque of Event or None
+        What the log that is fed back to it still holds; None for an instance that began here.
+    settled : bool
+        Its attempt's end was recorded as `FINAL`, so no ``settled`` is to follow.
+    answers : list of Answer
+        Given, and not yet in the log.
     """
 
     __slots__ = (

@@ -18,7 +18,7 @@ from orchkit.model.events import Event
 from orchkit.model.protocols import Outcome
 
 if TYPE_CHECKING:
-    from orchkit.engine.execution import Instance
+    from orchkit.engine.instance import Instance
 
 __all__ = ["pipeline"]
 

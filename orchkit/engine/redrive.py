@@ -95,7 +95,7 @@ def _woken_by(event: Event) -> Any:
 def same(recorded: Event, wanted: Event) -> bool:
     """Say whether a pipeline emits what the log holds; times and values are the log's.
 
-    So is whether more is to come of an instance that has completed: it may have been an effect then.
+    So is whether a ``completed`` was final: a step that is no effect any more still settles as its log says.
     """
     return (
         recorded.kind == wanted.kind

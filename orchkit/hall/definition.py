@@ -16,6 +16,7 @@ from orchkit.model.graph import Graph
 from orchkit.model.merging import Rule, SharedModel
 from orchkit.model.policies import Only, Policy, Retry, Timeout
 from orchkit.model.steps import Node
+from orchkit.model.wording import nearest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -312,7 +313,7 @@ class Definition:
         for name, stack in stacks.items():
             node = variant._nodes.get(name)
             if node is None:
-                raise DefinitionError(f"using({name}=...): no such node; there are {', '.join(self._nodes)}")
+                raise DefinitionError(f"using({name}=...): no such node; {nearest(name, self._nodes)}")
             variant._nodes[name] = replace(node, policies=restacked(name, node.policies, stack))
         return variant
 
@@ -332,9 +333,18 @@ class Definition:
         ------
         DefinitionError
             If there is no such node.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("hello", input=str)
+        >>> @wf.step(retry=3, timeout=20.0)
+        ... def greet(input: str) -> str: ...
+        >>> wf.policies("greet")
+        (Retry(3), Timeout(20))
         """
         if name not in self._nodes:
-            raise DefinitionError(f"policies({name!r}): no such node; there are {', '.join(self._nodes)}")
+            raise DefinitionError(f"policies({name!r}): no such node; {nearest(name, self._nodes)}")
         return self._nodes[name].policies
 
     def checked(self) -> Graph:

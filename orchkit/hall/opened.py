@@ -65,6 +65,8 @@ def open_store(path: str | os.PathLike[str], *, read_only: bool = False) -> Stor
 
     Raises
     ------
+    DefinitionError
+        If no file can have that path.
     StoreBusy
         If whoever holds it does not answer, or this process has it open for reading only and wants to write.
     StoreUnreadable

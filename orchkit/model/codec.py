@@ -104,8 +104,7 @@ def _simple(kind: type, names: frozenset[str]) -> tuple[Callable[[Any], Any], Ca
     def made() -> tuple[Callable[[Any], Any], Callable[[Any, str], Any]]:
         with_pydantic = adapted(kind, bool(names))
         read = _reader(with_pydantic)
-        write = _writer(with_pydantic, read, names)
-        return read, _discreet(write) if with_pydantic.hides else write
+        return read, _writer(with_pydantic, read, names)
 
     def load(json: Any) -> Any:
         return json if type(json) is kind else made()[0](json)

@@ -15,6 +15,14 @@ class MapState:
 
     Attributes
     ----------
+    size : int
+        How many items there are.
+    next : int
+        The first that has not begun.
+    running, done : int
+        How many have begun and not settled, and how many have settled, but for those that failed.
+    values : list
+        Per item, what it delivered; None where nothing, or not yet.
     again : Turns
         Items that were invalidated, and why: they start again, before `next`.
     failed : set of int

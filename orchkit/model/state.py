@@ -31,6 +31,15 @@ class RunState:
         Per node, one of the constants of `orchkit.model.standings`.
     values : list
         Per node, its recorded value once settled live; of one that was invalidated the old one until it settles again.
+    waits, routes : list of int
+        Per node, how many of those that it comes after have yet to settle, and how many of the routes that name it.
+    live, lost, picked : list of int
+        Per node, how many data inputs have delivered (the workflow's counts as one), how many that it needs were
+        skipped, and how many routes have picked it.
+    left : int
+        How many nodes have yet to settle.
+    maps : dict
+        Node index to `MapState`, of maps that have begun.
     open : dict
         ``(node index, item)`` to `Open`.
     failing : tuple or None

@@ -1,1 +1,1 @@
-"""Runs: wires the rooms below into a live run, a simulated one, and one that goes on from its log."""
+"""Runs: wires the rooms below into a live run, a simulated one, a fork, and one that goes on from its log."""

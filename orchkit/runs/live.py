@@ -160,8 +160,8 @@ class LiveRun:
                 future.set_result(None)
 
     def _ended(self, error: BaseException | None) -> None:
-        # From the writer's thread when the end is durable, or from the engine's when it broke. Types of users are
-        # not rebuilt on the writer's: it would keep every other run waiting.
+        # From whichever thread has committed the end, the writer's or the engine's; from the engine's when it broke.
+        # Types of users are not rebuilt on the writer's: it would keep every other run waiting.
         if self._engine.on_it():
             self._finish(error)
             return

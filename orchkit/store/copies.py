@@ -1,4 +1,4 @@
-"""Copies: a store's file as a second file, or as files that other programs read."""
+"""Copies: a store's file as a second file, whole or not at all; and what putting one file in another's place takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The DuckDB store: one file, one writer thread a process, group commit."""
+"""The DuckDB store: one file, one writer a process, group commit."""
 
 from __future__ import annotations
 

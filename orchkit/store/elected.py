@@ -95,7 +95,7 @@ class Elected:
                 place, notice = self._look()
             except StoreBusy as error:
                 # Whoever had it is not done with closing, or somebody looks into it for a moment.
-                if getattr(error, "pid", 0) == os.getpid() or wall_micro() > patience:
+                if error.pid == os.getpid() or wall_micro() > patience:
                     raise
             else:
                 if place is not None:

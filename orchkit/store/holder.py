@@ -46,7 +46,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What its leases name it by; containers that begin together share all but the start and the space of pids."""
+        """What its leases name it by; its `boot` is in it, for containers that begin together share all the rest."""
         return f"{self.host}:{self.pid}:{self.born}:{crc32(self.boot.encode()):08x}"
 
     def entry(self) -> Entry:

@@ -51,7 +51,7 @@ def left_by(fetch: Fetch, name: str) -> list[str]:
 
 
 class Leases:
-    """Whose the runs of a file are, for the writer's thread of its owner."""
+    """Whose the runs of a file are, as far as its owner has been asked; for whoever commits there just now."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}

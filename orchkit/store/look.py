@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import duckdb
 
 from orchkit.errors import StoreBusy, StoreUnreadable, StoreWriteError
+from orchkit.model.wording import first_line
 from orchkit.store.schema import APPENDED, SCHEMA_VERSION
-from orchkit.store.writer import first_line
 
 __all__ = [
     "Seen",

@@ -5,7 +5,7 @@ without the rows. ``<path>.marks`` says after each commit, and before anybody is
 how many events of which runs were in it. It is not synced: what survives a power cut may say less than the file, never
 more.
 
-It begins anew when the write-ahead log has been merged into the file, so it covers a few thousand commits; a record
+It begins anew whenever the write-ahead log has been merged into the file, so it covers a few thousand commits; a record
 takes some twenty bytes a run, less than the rows that it speaks of take in the log, which is bounded to 64 MB.
 """
 
@@ -152,7 +152,7 @@ class Marks:
         lost : bool
             A damaged log was mended while there were no marks.
         merged : bool, optional
-            All of it is in the file itself; else the log tells, by being there.
+            Whether all of it is in the file itself; without it the log says so, by being empty or not there.
         """
         self.close()
         merged = not log_size(self._log) if merged is None else merged

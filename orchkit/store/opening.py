@@ -17,6 +17,7 @@ import duckdb
 
 from orchkit.clock.ids import here
 from orchkit.errors import StoreDamaged, StoreNotice, StoreUnreadable, StoreWriteError
+from orchkit.model.wording import first_line
 from orchkit.store.damage import Damage, damage_of, is_whole
 from orchkit.store.held import Inode, held, refuse_foreign, refuse_unfit, release
 from orchkit.store.look import Seen, connect, inspect, look, make, unreadable, wal_size
@@ -26,7 +27,6 @@ from orchkit.store.migrate import create, made_with, migrate
 from orchkit.store.names import refuse_linked
 from orchkit.store.repair import Mended, mend, mend_header, set_aside
 from orchkit.store.schema import SCHEMA_VERSION
-from orchkit.store.writer import first_line
 
 __all__ = ["Opened", "open_file"]
 

@@ -11,6 +11,7 @@ import msgspec
 
 from orchkit.errors import CodecError
 from orchkit.model.events import Event
+from orchkit.model.plain import has_bytes
 from orchkit.model.records import Head
 from orchkit.store.schema import EVENT_COLUMNS
 
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 Row = tuple[Any, ...]
-"""A row without its ``seq``, which the writer gives."""
+"""A row: with its ``seq`` first as the file has it, without one as long as it waits to be committed there."""
 
 Entry = tuple[str, Row]
 """A table and a row for it."""
@@ -141,7 +142,7 @@ _JSON: Final = msgspec.json.Encoder()
 _PARSE: Final = msgspec.json.Decoder()
 _PACK: Final = msgspec.msgpack.Encoder()
 _UNPACK: Final = msgspec.msgpack.Decoder()
-_SURE: Final = 2**51
+_SURE: Final = 2**51  # microseconds, or tokens: up to here no column loses anything, and nothing need be looked at
 _INT64: Final = 2**63
 
 
@@ -287,7 +288,7 @@ class Layout:
 def _laid(body: Any) -> tuple[str | None, Row | None]:
     if type(body) is bytes:
         return None, _payload("bytes", body)
-    if _has_bytes(body):
+    if has_bytes(body):
         return None, _payload("msgpack", _PACK.encode(body))
     text = _JSON.encode(body)
     if len(text) <= INLINE:
@@ -299,13 +300,6 @@ def _payload(codec: str, data: bytes) -> Row:
     # JSON as text, so that SQL can read it; DuckDB compresses both.
     ref = blake2b(data, digest_size=16, person=codec.encode()).hexdigest()
     return (ref, codec, data.decode(), None) if codec == "json" else (ref, codec, None, data)
-
-
-def _has_bytes(body: Any) -> bool:
-    kind = type(body)
-    if kind is dict:
-        return any(map(_has_bytes, body.values()))
-    return any(map(_has_bytes, body)) if kind is list else kind is bytes
 
 
 def event_of(row: Row, payloads: Mapping[str, Any]) -> Event:

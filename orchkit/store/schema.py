@@ -75,6 +75,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from orchkit.model.events import FINAL
+
 __all__ = ["APPENDED", "EVENT_COLUMNS", "HEAD_COLUMNS", "SCHEMA_VERSION", "STATEMENTS", "TABLES"]
 
 SCHEMA_VERSION: Final = 2
@@ -110,7 +112,7 @@ _OWN: Final = (
 TABLES: Final = frozenset({"meta", "opening", *APPENDED})
 
 _ENDS: Final = "kind in ('completed', 'failed', 'cancelled')"
-_SETTLES: Final = "(kind in ('settled', 'skipped') or (kind = 'completed' and status = 'final'))"
+_SETTLES: Final = f"(kind in ('settled', 'skipped') or (kind = 'completed' and status = '{FINAL}'))"
 _TRY: Final = "run, node, item, generation, leg, attempt"
 _VIEWS: Final = (
     # The end of an attempt says all about it: to group its events would cost ten times as much in a large file. Only

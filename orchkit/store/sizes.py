@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchkit.store.copies import free_on_disk
-from orchkit.store.look import wal_path
+from orchkit.store.look import wal_path, wal_size
 from orchkit.store.rows import Row
 from orchkit.store.schema import TABLES
 
@@ -75,7 +75,7 @@ def size_of(path: Path, fetch: Callable[[str], list[Row]]) -> StoreSize:
     wal = wal_path(path)
     return StoreSize(
         file=bytes_of(path),
-        wal=bytes_of(wal),
+        wal=wal_size(path),
         free=found["free"],
         beside={
             one.name: bytes_of(one)

@@ -11,7 +11,7 @@ from orchkit.model.events import Event
 from orchkit.model.protocols import Failure, Outcome
 
 if TYPE_CHECKING:
-    from orchkit.engine.execution import Instance
+    from orchkit.engine.instance import Instance
 
 __all__ = ["falling_back"]
 

@@ -11,7 +11,7 @@ from orchkit.model.events import Event
 from orchkit.model.policies import Retry
 
 if TYPE_CHECKING:
-    from orchkit.engine.execution import Instance
+    from orchkit.engine.instance import Instance
     from orchkit.engine.program import Site
     from orchkit.model.protocols import Outcome
 

@@ -50,6 +50,15 @@ def test_options_of_a_step(options: dict[str, Any], says: str) -> None:
     assert repr(wf) == "Workflow('w', 0 nodes)"
 
 
+def test_a_node_that_is_not_there_is_answered_with_what_was_meant() -> None:
+    wf = ok.Workflow("w", input=str)
+    wf.step(draft)
+    with pytest.raises(ok.DefinitionError, match=r"^using\(daft=\.\.\.\): no such node; did you mean 'draft'\?$"):
+        wf.using(daft=ok.Retry(3))
+    with pytest.raises(ok.DefinitionError, match=r"^policies\('zzz'\): no such node; there are: draft$"):
+        wf.policies("zzz")
+
+
 @pytest.mark.parametrize("limit", [0, -1, 2.0, True, "3"])
 def test_a_limit_counts_from_one(limit: Any) -> None:
     with pytest.raises(ok.DefinitionError, match=r"^map: limit=.*a whole number from 1, or None for all"):
