@@ -148,7 +148,7 @@ select * from query('delete from event')
 select * from json_execute_serialized_sql(json_serialize_sql('with x as (delete from event returning *) from x'))
 from query('from json_execute_serialized_sql(json_serialize_sql(''with x as (delete from event returning *) from x''))')
 select * from query('with x as (delete from event returning *) from x')
-from query('from json_exe' || 'cute_serialized_sql(json_serialize_sql(''with x as (delete from event returning *) from x''))')
+from query('from json_exe' || 'cute_serialized_sql(json_serialize_sql(''with x as (delete from event) from x''))')
 select * from query('select * from enable_lo' || 'gging()')
 with e as (from event) select (select max(x) from "QUERY" /**/ ('select 1 as x')) from e
 from system.main.query('select * from disable_prof' || 'iling()')

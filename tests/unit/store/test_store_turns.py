@@ -7,10 +7,15 @@ order of the two threads that are asked about here is one that the test has made
 import threading
 
 import pytest
+from conformance import head, note, wait_durable
 
+import orchkit as ok
 from orchkit.clock import turns
 from orchkit.errors import StoreWriteError
 from orchkit.store import writer as writer_module
+from orchkit.store.duck import DuckStore
+from orchkit.store.elected import Elected
+from orchkit.store.file import DuckFile
 from orchkit.store.writer import Writer
 
 PATIENCE = 20  # seconds, after which something has been lost
@@ -262,3 +267,107 @@ def test_a_turn_that_cannot_commit_tells_everybody_and_ends_the_writer(writer, p
     assert place.gone == 1
     writer._thread.join(PATIENCE)
     assert not writer._thread.is_alive()
+
+
+def alone(monkeypatch):
+    """Let whoever is in a real place say so; give those who were not alone, and which threads committed."""
+    inside, together, committed = {}, [], []
+
+    def watched(name):
+        real = getattr(Elected, name)
+
+        def call(self, *arguments):
+            lock = inside.setdefault(id(self), threading.RLock())
+            if not lock.acquire(blocking=False):
+                together.append((name, threading.current_thread().name))
+                return real(self, *arguments)
+            try:
+                if name == "commit":
+                    committed.append(threading.current_thread().name)
+                return real(self, *arguments)
+            finally:
+                lock.release()
+
+        monkeypatch.setattr(Elected, name, call)
+
+    watched("commit")
+    watched("idle")
+    # Of a slow disk too: it is the order that is asked about.
+    monkeypatch.setattr(DuckFile, "is_quick", lambda self: not self._checkpoints.due())
+    monkeypatch.setattr(writer_module, "_LOOK", 0.02)
+    return inside, together, committed
+
+
+def chain():
+    wf = ok.Workflow("chain", input=int)
+
+    @wf.step(effect=True)
+    async def first(input: int, ctx: ok.Context) -> int:
+        if input % 5 == 0:
+            ctx.deps.sql("select count(*) from event")  # on the engine's thread, in the midst of a turn
+        return input
+
+    @wf.step(effect=True)
+    async def second(first: int) -> int:
+        return first
+
+    @wf.step
+    async def last(second: int) -> int:
+        return second
+
+    return wf
+
+
+@pytest.mark.parametrize("close", ["at rest", "in the midst"])
+def test_runs_threads_and_care_are_never_in_the_file_at_once_and_nobody_waits_for_ever(tmp_path, monkeypatch, close):
+    inside, together, committed = alone(monkeypatch)
+    for turn in range(6):
+        committed.clear()
+        crowd(tmp_path / f"{turn}.duckdb", inside, committed, at_rest=close == "at rest")
+    assert together == []
+
+
+def crowd(path, inside, committed, *, at_rest):
+    """Run, push and read at the same time until the store closes; what was acknowledged is there then."""
+    store, wf, stop, ended, acked = ok.open(path), chain(), threading.Event(), [], [0]
+    journal, lock = store._kept.admit(head("pushed")), inside.setdefault(id(store._kept._elected), threading.RLock())
+
+    def runs():
+        while not stop.is_set():
+            run = wf.start(len(ended), store=store, deps=store)
+            run.result(PATIENCE)
+            ended.append(run.id)
+
+    def pushes():
+        while not stop.wait(0.007):
+            journal.append(note(acked[0] + 1))
+            wait_durable(journal)
+            acked[0] += 1
+
+    def enter():
+        assert lock.acquire(blocking=False)
+        lock.release()
+
+    def reads():
+        while not stop.wait(0.005):
+            store._kept.heads()
+            store._kept._writer.call(enter)
+
+    threads = [elsewhere(work) for work in (runs, pushes, reads)]
+    until(lambda: len(ended) > 8 and {"orchkit-engine", "orchkit-writer"} <= set(committed))
+    if at_rest:
+        stop.set()
+        for thread, _ in threads:
+            thread.join(PATIENCE)
+    store.close()
+    stop.set()
+    for thread, raised in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        assert not [error for error in raised if not isinstance(error, ok.OrchkitError)]
+    again = DuckStore(path)
+    times = [event.t for event in again.events("pushed")]
+    assert times == list(range(1, len(times) + 1))
+    assert len(times) >= acked[0]
+    assert {again.events(run_id)[-1].kind for run_id in ended} == {"run_ended"}
+    again.close()
