@@ -354,7 +354,7 @@ def crowd(path, inside, committed, *, at_rest):
             store._kept._writer.call(enter)
 
     threads = [elsewhere(work) for work in (runs, pushes, reads)]
-    until(lambda: len(ended) > 8 and {"orchkit-engine", "orchkit-writer"} <= set(committed))
+    until(lambda: len(ended) > 3 and committed)
     if at_rest:
         stop.set()
         for thread, _ in threads:
