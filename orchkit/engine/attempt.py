@@ -95,7 +95,8 @@ async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure |
         _stop_body(inst)
     inst.handle = None
     _record_end(inst, site, started, outcome)
-    if site.node.effect:
+    # Where it was an effect when it began, others went on while it waited here, even if it is none by now.
+    if (site.node.effect or started.key) and not inst.settled:
         await ex.fence(inst)
     return outcome
 

@@ -48,10 +48,16 @@ class Checkpoints:
         most, commits = (_QUIET_BYTES, _QUIET_COMMITS) if quiet else (_MOST_BYTES, _MOST_COMMITS)
         if self._commits < self._put_off or (self._size <= most and self._commits <= commits):
             return False
-        if shutil.disk_usage(self._folder).free > 2 * self._size:
+        if self._has_room():
             return True
         self.failed()
         return False
+
+    def _has_room(self) -> bool:
+        try:
+            return shutil.disk_usage(self._folder).free > 2 * self._size
+        except OSError:
+            return False  # the folder has gone; the commit finds out, and says so
 
     def merged(self) -> None:
         """Begin to count anew."""

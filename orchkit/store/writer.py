@@ -79,7 +79,7 @@ class Writer:
         self._pushed = 0
         self._seen = 0
         self._due = False  # the writer's thread is to take what is queued
-        self._turning = False  # it is taken at the end of the engine's turn
+        self._turning = 0  # ident of the thread at the end of whose turn it is taken
         self._at_work = False
         self._cold = True  # the writer's thread looks seldom
         self._telling = False
@@ -126,16 +126,18 @@ class Writer:
             return self._pushed
 
     def _see_to_it(self) -> None:
-        if self._turning:
-            if len(self._queue) >= _BATCH:
+        me = threading.get_ident()
+        if self._turning != me:
+            if not at_turn_end(self._turn_over):
                 self._wake()
-        elif not at_turn_end(self._turn_over):
+                return
+            self._turning = me
+        if len(self._queue) >= _BATCH:
             self._wake()
-        else:
-            self._turning = True
-            if self._cold:
-                self._cold = False
-                self._changed.notify_all()  # a turn may be long: somebody must have an eye on it
+        elif self._cold:
+            # At each push: a turn may be long, and what was left in it before may be durable since.
+            self._cold = False
+            self._changed.notify_all()
 
     def _wake(self) -> None:
         self._due = bool(self._queue)
@@ -144,23 +146,20 @@ class Writer:
     def _turn_over(self, at_rest: bool) -> None:
         """Commit what the engine's turn has left, if it waits for nothing else; on the engine's thread."""
         with self._lock:
-            self._turning = False
+            self._turning = 0
             if not self._queue or self._due or self.refusal is not None:
                 return
             if self._at_work or not (at_rest and self._wakes and self._place.is_quick()):
                 self._wake()
                 return
             self._at_work = True
-        pushes = 0
         try:
-            batch, pushes = self._gather()
-            self._place.commit(batch)
+            self._commit()
         except BaseException as error:
             self._fail(error)
             return
-        finally:
-            self._rest()
-        self._tell(pushes)
+        self._rest()
+        self._tell()
 
     def when_durable(self, ticket: int, wake: Wake) -> None:
         """Call `wake` once, when that ticket is durable: at once if it is, else from the writer's thread.
@@ -195,18 +194,14 @@ class Writer:
                 "the store was read by a callback on its writer's thread; hand over to another thread first"
             )
         with self._lock:
+            ticket = self._pushed
             self._wake()  # the engine's turn does not end as long as its thread waits here
-        done = threading.Event()
-        failures: list[BaseException | None] = []
-
-        def wake(failure: BaseException | None) -> None:
-            failures.append(failure)
-            done.set()
-
-        self.when_durable(self._pushed, wake)
-        done.wait()
-        if failures[0] is not None:
-            raise failures[0]
+            # Not by a wake: the caller may be one, and those behind it are told after it.
+            while self.durable < ticket and self.refusal is None:
+                self._changed.wait()
+            failure = _again(self.refusal) if self.durable < ticket else None
+        if failure is not None:
+            raise failure
 
     def call(self, work: Callable[[], T]) -> T:
         """Do something on the writer's thread, between two commits; blocks until it is done.
@@ -283,36 +278,38 @@ class Writer:
     def _serve(self) -> None:
         look: float | None = _LOOK
         try:
-            while not self._is_over():
-                called = self._wait(look)
-                try:
-                    look = self._work() if called else self._place.idle()
-                finally:
-                    self._rest()
+            while (called := self._wait(look)) is not None:
+                look = self._work() if called else self._place.idle()
+                self._rest()
         except BaseException as error:
             self._fail(error)
 
     def _is_over(self) -> bool:
-        with self._lock:
-            return self.refusal is not None or (self._closing and not self._queue and not self._calls)
+        return self.refusal is not None or (self._closing and not self._queue and not self._calls)
 
     def _work(self) -> float:
-        batch, pushes = self._gather()
-        if batch:
-            self._place.commit(batch)
-            self._tell(pushes)
+        self._commit()
+        self._tell()
         while self._calls:
             self._do(*self._calls[0])
             self._calls.popleft()
         return _LOOK
 
-    def _wait(self, seconds: float | None) -> bool:
-        """Wait for rows, for something else to do, or for the end, and be at work then; False if none of them came."""
+    def _wait(self, seconds: float | None) -> bool | None:
+        """Wait for rows or for something else to do, and be at work then; False if neither came, None at the end.
+
+        The end is not before the engine's thread has left the place: whoever closes lets it go then.
+        """
         with self._lock:
             while True:
-                if not self._at_work and (self._due or self._calls or self._closing or self.refusal is not None):
-                    self._at_work = True
-                    return True
+                if not self._at_work:
+                    if self._is_over():
+                        return None
+                    if self._due or self._calls or self._closing:
+                        self._at_work = True
+                        return True
+                if self._seen != self._pushed:
+                    seconds = _LOOK  # what the engine's thread has committed is looked after in a quiet moment too
                 self._cold = not self._queue and self._seen == self._pushed
                 self._seen = self._pushed
                 if self._changed.wait(seconds if self._cold else _TURN) or self._at_work:
@@ -333,6 +330,13 @@ class Writer:
         except OrchkitError as error:
             done.set_exception(error)
 
+    def _commit(self) -> None:
+        batch, pushes = self._gather()
+        if batch:
+            self._place.commit(batch)
+            with self._lock:
+                self.durable += pushes
+
     def _gather(self) -> tuple[list[Item], int]:
         with self._lock:
             batch: list[Item] = []
@@ -350,9 +354,11 @@ class Writer:
             self._changed.notify_all()
             return batch, pushes
 
-    def _tell(self, count: int) -> None:
+    def _tell(self) -> None:
         with self._lock:
-            self.durable += count
+            self._changed.notify_all()
+            if self._telling:
+                return  # whoever is at it tells these too, in their order
             self._telling = True
         while ready := self._ready():
             for _, wake in ready:
@@ -369,9 +375,11 @@ class Writer:
     def _fail(self, error: BaseException) -> None:
         failure = _failure(error)
         # Let go before anybody is told, so that who is told can open it again: after a fatal error DuckDB can do
-        # nothing but that, and what came of the last commit is read back from the file.
+        # nothing but that, and what came of the last commit is read back from the file. At work until then: another
+        # commit would make durable what comes after the rows that are lost.
         _call(lambda _: self._place.let_go(), None)
         with self._lock:
+            self._at_work = False
             self.refusal = failure
             self._queue.clear()
             self._bytes = 0

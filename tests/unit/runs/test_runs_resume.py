@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pydantic import BaseModel
 
 import orchkit as ok
@@ -420,6 +421,32 @@ def test_effects_of_a_half_done_map_are_not_repeated_by_a_new_list(store: ok.Sto
         store.resume(run.id, new)
     assert store.resume(run.id, new, on_change="keep").result(WAIT) == ["a", "b"]
     assert lab.ran["mail a"] == 1
+
+
+def test_what_was_an_effect_when_it_was_killed_goes_on_as_none(store: ok.Store) -> None:
+    # Both items had completed and waited for the file; the one that goes on first must not overtake the other.
+    def define(*, effect: bool) -> ok.Workflow:
+        wf = ok.Workflow("mailing", input=list[str])
+
+        @wf.map(over="input", effect=effect)
+        async def mail(item: str) -> str:
+            return item
+
+        return wf
+
+    kept: Any = store._kept
+    whole = define(effect=True).start(["a", "b"], store=store)
+    assert whole.result(WAIT) == ["a", "b"]
+    head, log = kept.head(whole.id), kept.events(whole.id)
+    order = ["run_started", "started", "completed", "settled", "run_ended"]
+    log = [replace(e, t=0) for e in sorted(log, key=lambda e: (order.index(e.kind), e.item < 0, e.item))]
+    for cut in range(1, len(log)):
+        journal = kept.admit(replace(head, run_id=f"cut{cut}"))
+        for event in log[:cut]:
+            journal.append(event)
+        journal.release()
+        again = store.resume(f"cut{cut}", define(effect=False), on_change={"mail": "keep"})
+        assert again.result(WAIT) == ["a", "b"]
 
 
 def test_nodes_come_and_go(store: ok.Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,7 @@ def test_the_table_of_events_has_the_pinned_columns(store):
         "from event select count(*) as n",
         "(select count(*) as n from event)",
         "select count(*) as n from (values (1), (2), (3)) t(a)",
+        "select count(query) as n from (select coalesce(body->>'query', 'query(') as query from event)",
     ],
 )
 def test_a_select_in_any_dress(store, query):
@@ -147,6 +148,10 @@ select * from query('delete from event')
 select * from json_execute_serialized_sql(json_serialize_sql('with x as (delete from event returning *) from x'))
 from query('from json_execute_serialized_sql(json_serialize_sql(''with x as (delete from event returning *) from x''))')
 select * from query('with x as (delete from event returning *) from x')
+from query('from json_exe' || 'cute_serialized_sql(json_serialize_sql(''with x as (delete from event) from x''))')
+select * from query('select * from enable_lo' || 'gging()')
+with e as (from event) select (select max(x) from "QUERY" /**/ ('select 1 as x')) from e
+from system.main.query('select * from disable_prof' || 'iling()')
 select * from destroy_external_resource('query', 'delete from event')
 select * from read_duckdb('lab.duckdb')
 select nextval('s')

@@ -10,6 +10,7 @@ from conformance import head, note, wait_durable
 
 from orchkit.errors import CodecError, StoreBusy, StoreError, StoreWriteError
 from orchkit.model.events import Event
+from orchkit.store import checkpoint
 from orchkit.store import writer as writer_module
 from orchkit.store.duck import DuckStore
 from orchkit.store.schema import APPENDED
@@ -236,6 +237,22 @@ def test_a_file_that_vanishes_under_the_store_stops_it(path, how):
     with pytest.raises(StoreWriteError, match="open it again"):
         journal.append(note(3))
     assert store.is_closed()
+
+
+def test_a_folder_that_vanishes_when_it_is_time_to_merge_stops_the_store_as_a_file_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_MOST_COMMITS", 2)
+    (tmp_path / "lab").mkdir()
+    store = DuckStore(tmp_path / "lab" / "lab.duckdb")
+    journal = store.admit(head())
+    monkeypatch.setattr(checkpoint.Checkpoints, "merged", lambda self: None)  # it stays time to merge
+    for n in range(1, 4):
+        journal.append(note(n))
+        wait_durable(journal)
+    (tmp_path / "lab").rename(tmp_path / "elsewhere")
+    assert store._elected.is_quick() in (True, False)  # a turn asks, and has nobody to raise to
+    journal.append(note(4))
+    with pytest.raises(StoreWriteError, match=r"was deleted, moved or replaced"):
+        wait_durable(journal)
 
 
 def test_who_appends_without_waiting_is_told_on_closing(path):
