@@ -1,4 +1,4 @@
-"""The writer: one place to write to, group commit, and the thread that does it.
+"""The writer: one place to write to, group commit, and the two threads that may do it.
 
 While one commit syncs, the next batch gathers by itself; waiting on purpose for more would only add latency. What the
 engine records in one turn of its loop is taken at the end of that turn, as one batch. Where all that the engine has
@@ -18,15 +18,17 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from orchkit.clock.turns import at_turn_end
 from orchkit.errors import OrchkitError, StoreError, StoreReadOnly, StoreWriteError
+from orchkit.model.wording import first_line
 from orchkit.store.rows import Bulk, Item, Logged
 from orchkit.store.schema import EVENT_COLUMNS
 
-__all__ = ["Place", "Wake", "Writer", "first_line"]
+__all__ = ["Place", "Wake", "Writer"]
 
 _BATCH = 1000  # pushes, most of which are one event
 _BATCH_BYTES = 4 * 2**20
 _QUEUE = 10_000  # pushes
 _QUEUE_BYTES = 32 * 2**20
+_QUICK_BYTES = 2**20  # more than that the engine's thread hands over
 _LOOK = 1.0  # seconds until it is quiet
 _TURN = 0.02  # seconds; what the engine leaves for the end of its turn is not left longer
 _BODY = EVENT_COLUMNS.index("body") - 1  # a row lacks its seq
@@ -75,7 +77,8 @@ class Writer:
         self._wakes: list[tuple[int, Wake]] = []
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)  # there is room, or more is durable
+        self._called = threading.Condition(self._lock)  # there is something for the writer's thread
         self._pushed = 0
         self._seen = 0
         self._due = False  # the writer's thread is to take what is queued
@@ -137,11 +140,11 @@ class Writer:
         elif self._cold:
             # At each push: a turn may be long, and what was left in it before may be durable since.
             self._cold = False
-            self._changed.notify_all()
+            self._called.notify()
 
     def _wake(self) -> None:
         self._due = bool(self._queue)
-        self._changed.notify_all()
+        self._called.notify()
 
     def _turn_over(self, at_rest: bool) -> None:
         """Commit what the engine's turn has left, if it waits for nothing else; on the engine's thread."""
@@ -149,7 +152,8 @@ class Writer:
             self._turning = 0
             if not self._queue or self._due or self.refusal is not None:
                 return
-            if self._at_work or not (at_rest and self._wakes and self._place.is_quick()):
+            little = self._bytes < _QUICK_BYTES
+            if self._at_work or not (at_rest and little and self._wakes and self._place.is_quick()):
                 self._wake()
                 return
             self._at_work = True
@@ -162,9 +166,9 @@ class Writer:
         self._tell()
 
     def when_durable(self, ticket: int, wake: Wake) -> None:
-        """Call `wake` once, when that ticket is durable: at once if it is, else from the writer's thread.
+        """Call `wake` once, when that ticket is durable: at once if it is, else from the thread that commits it.
 
-        Wakes come in the order of their tickets. One must not block; what it raises goes to `threading.excepthook`
+        That is the writer's or the engine's. Wakes come in the order of their tickets. One must not block; what it raises goes to `threading.excepthook`
         and stops nobody else, because it says that a waiter is broken and not that the file is.
         """
         with self._lock:
@@ -206,8 +210,8 @@ class Writer:
     def call(self, work: Callable[[], T]) -> T:
         """Do something on the writer's thread, between two commits; blocks until it is done.
 
-        The writing connection belongs to that thread. Rows that are pushed meanwhile wait. One of our own errors goes
-        to the caller only; any other ends the writer, as that of a commit does.
+        Who is at work has the writing connection to itself. Rows that are pushed meanwhile wait. One of our own errors
+        goes to the caller only; any other ends the writer, as that of a commit does.
 
         Raises
         ------
@@ -227,7 +231,7 @@ class Writer:
             if self._closing:
                 raise StoreWriteError("the store is closed; open it again with ok.open(path)")
             self._calls.append((work, done))
-            self._changed.notify_all()
+            self._called.notify()
         return done.result()
 
     def close(self) -> None:
@@ -244,7 +248,7 @@ class Writer:
             )
         with self._lock:
             self._closing = True
-            self._changed.notify_all()
+            self._called.notify()
         self._thread.join()
         if self.refusal is not None:
             self.refuse()
@@ -263,7 +267,7 @@ class Writer:
     def disown(self, refusal: StoreError) -> None:
         """Take no more, in a forked child: the thread is gone, and a lock may be held by nobody."""
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed, self._called = threading.Condition(self._lock), threading.Condition(self._lock)
         self._queue.clear()
         self._wakes.clear()
         self._calls.clear()
@@ -273,7 +277,7 @@ class Writer:
         """Say whether the caller is on the writer's thread, which cannot wait for itself."""
         return threading.current_thread() is self._thread
 
-    # On the writer's thread
+    # On the writer's thread, and much of it on the engine's too
 
     def _serve(self) -> None:
         look: float | None = _LOOK
@@ -312,7 +316,7 @@ class Writer:
                     seconds = _LOOK  # what the engine's thread has committed is looked after in a quiet moment too
                 self._cold = not self._queue and self._seen == self._pushed
                 self._seen = self._pushed
-                if self._changed.wait(seconds if self._cold else _TURN) or self._at_work:
+                if self._called.wait(seconds if self._cold else _TURN) or self._at_work:
                     continue
                 if self._cold:
                     self._at_work = True
@@ -322,7 +326,8 @@ class Writer:
     def _rest(self) -> None:
         with self._lock:
             self._at_work = False
-            self._changed.notify_all()
+            if self._due or self._calls or self._closing:
+                self._called.notify()
 
     def _do(self, work: Callable[[], T], done: Future[T]) -> None:
         try:
@@ -386,6 +391,7 @@ class Writer:
             wakes, self._wakes = self._wakes, []
             calls, self._calls = self._calls, deque()
             self._changed.notify_all()
+            self._called.notify()
         for _, wake in wakes:
             _call(wake, _again(failure))
         for _, done in calls:
@@ -396,10 +402,17 @@ def _failure(error: BaseException) -> StoreError:
     if isinstance(error, StoreReadOnly):
         stopped = "the runs of this store have stopped, open it again with ok.open(path) first"
         return StoreReadOnly(f"{error}; {stopped}", **error.__dict__)
-    failure = StoreWriteError(
-        f"events could not be made durable: {first_line(error)}; what was acknowledged is safe, the runs of this "
-        "store have stopped: free the disk or mend the file, open it again with ok.open(path), and resume them"
-    )
+    if isinstance(error, FileNotFoundError):
+        told = (
+            "what was acknowledged is in that file, and the runs of this store have stopped: put it back with its log, "
+            "open it again with ok.open(path), and resume them"
+        )
+    else:
+        told = (
+            "what was acknowledged is safe, the runs of this store have stopped: free the disk or mend the file, open "
+            "it again with ok.open(path), and resume them"
+        )
+    failure = StoreWriteError(f"events could not be made durable: {first_line(error)}; {told}")
     failure.__cause__ = error
     return failure
 
@@ -435,8 +448,3 @@ def _call(wake: Wake, failure: BaseException | None) -> None:
         wake(failure)
     except BaseException:
         threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
-
-
-def first_line(error: BaseException) -> str:
-    """Give what an error says, on one line."""
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
