@@ -168,8 +168,9 @@ class Writer:
     def when_durable(self, ticket: int, wake: Wake) -> None:
         """Call `wake` once, when that ticket is durable: at once if it is, else from the thread that commits it.
 
-        That is the writer's or the engine's. Wakes come in the order of their tickets. One must not block; what it raises goes to `threading.excepthook`
-        and stops nobody else, because it says that a waiter is broken and not that the file is.
+        That is the writer's or the engine's. Wakes come in the order of their tickets. One must not block; what it
+        raises goes to `threading.excepthook` and stops nobody else, because it says that a waiter is broken and not
+        that the file is.
         """
         with self._lock:
             if self.refusal is None and (ticket > self.durable or self._telling):
