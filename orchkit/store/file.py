@@ -149,6 +149,8 @@ class DuckFile:
             self._writing.execute("commit")
         if inode_of(self.path) != self._inode:
             raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open")
+        for table in ("admission", "lease"):
+            self.leases.note(rows.get(table, ()), 1, -1)
         self._mark(runs)
         self._took += (wall_micro() - begun - self._took) // 8
 
@@ -168,8 +170,6 @@ class DuckFile:
             elif item[0] != "payload" or self._is_new(str(item[1][0])):
                 self._seq += 1
                 rows.setdefault(item[0], []).append((self._seq, *item[1]))
-        self.leases.note(rows.get("admission", ()), 1, -1)
-        self.leases.note(rows.get("lease", ()), 1, -1)
         runs = Counter([item.layout.run_id for item in logged] + [row[_RUN + 1] for row in rows.get("event", ())])
         for bulk in bulks:
             runs.update(bulk.columns[_RUN])

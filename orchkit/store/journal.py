@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from orchkit.errors import CodecError, StoreError
 from orchkit.model.events import Event
@@ -116,17 +117,8 @@ class DuckJournal:
 class LateJournal(DuckJournal):
     """Keeps the events back until the run stops, then hands them over at once: for ``durability="exit"``."""
 
-    def __init__(
-        self,
-        writer: Writer,
-        head: Head,
-        n: int,
-        *,
-        first: Sequence[Entry] = (),
-        lost: Mapping[str, str] = _NONE,
-        released: Callable[[], object],
-    ) -> None:
-        super().__init__(writer, head, n, first=first, lost=lost, released=released)
+    def __init__(self, writer: Writer, head: Head, n: int, **options: Any) -> None:
+        super().__init__(writer, head, n, **options)
         self._kept: list[Event] = []
 
     def append(self, event: Event) -> None:

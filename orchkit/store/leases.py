@@ -5,7 +5,7 @@ A run belongs to the process that admitted it or took it last, until it gives it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from orchkit.errors import RunHeld
@@ -98,7 +98,7 @@ class Leases:
                 new = runs
             self._known |= dict.fromkeys(new, "") | dict(fetch(_LAST, [list(new)]))
 
-    def note(self, rows: Sequence[Row], run: int, holder: int) -> None:
+    def note(self, rows: Iterable[Row], run: int, holder: int) -> None:
         """Go on with rows that were committed, whose run and holder stand in those columns."""
         for row in rows:
             if row[run] in self._known:

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _CONFIG: Final[dict[str, Any]] = {
-    # One, as a commit is too small a thing to wake another for: with two a lone step takes a fifth longer. Who reads
+    # One, as a commit is too small a thing to wake another for: with two a lone step takes a tenth longer. Who reads
     # much asks for more, for as long as it lasts.
     "threads": 1,
     "autoinstall_known_extensions": False,
