@@ -200,8 +200,19 @@ class LiveHost:
             self.deliver(*posted.popleft())
 
     def at_turn_end(self, then: Callable[[bool], None]) -> None:
-        """Call `then` when the loop has done what is ready now; tell it whether no body runs and nothing is posted."""
-        self.loop.call_soon(lambda: then(not self.tasks and not self._posted))
+        """Call `then` when the loop has done what is ready now, and tell it whether it is at rest.
+
+        It is when no body runs and nothing is posted. Bodies that wait for nothing are done a turn or two later, and
+        are waited for.
+        """
+        self.loop.call_soon(self._end_turn, then, _GRACE_TURNS)
+
+    def _end_turn(self, then: Callable[[bool], None], left: int) -> None:
+        at_rest = not self.tasks and not self._posted
+        if at_rest or not left:
+            then(at_rest)
+        else:
+            self.loop.call_soon(self._end_turn, then, left - 1)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep by the wall."""

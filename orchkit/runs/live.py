@@ -184,6 +184,9 @@ class LiveRun:
             else:
                 self._tell_outcome(value, error)
         self._tell_settled()
+        # What ends is freed at once, and not when the garbage collector comes: with two hundred runs at a time going
+        # through all objects for them took a tenth of the time.
+        self._execution.on_question = self._execution.on_event = self._execution.on_end = None
 
     def _tell_outcome(self, value: Any, error: BaseException | None) -> None:
         if error is None:

@@ -123,10 +123,10 @@ def _delete(file: DuckFile, runs: Sequence[str]) -> None:
     # A row that stays and has the highest number: numbers are never given again, also after the next opening.
     file.commit([this_process().entry()])
     with file.change() as connection:
-        for table in ("event", "admission", "lease"):
+        for table in ("event_row", "admission", "lease"):
             connection.execute(f"delete from {table} {_GONE}", [list(runs)]).fetchall()
         connection.execute(
-            "delete from payload where ref not in (select ref from event where ref is not null)"
+            "delete from payload where ref not in (select ref from event_row where ref is not null)"
         ).fetchall()
         connection.execute(_FORGOTTEN, [stamp(wall_micro())]).fetchall()
 

@@ -244,6 +244,12 @@ class Elected:
         place = self.place
         return isinstance(place, DuckFile) and place.is_quick()
 
+    def tend(self) -> None:
+        """Let the owner make rows of its batches, and merge its log, when it is time to."""
+        place = self.place
+        if isinstance(place, DuckFile):
+            place.tend()
+
     def idle(self) -> float:
         """Let the owner take care of the file in a quiet moment, and renew the leases when it is time to."""
         renewal = self._renewal()

@@ -69,13 +69,18 @@ def export(cursor: duckdb.DuckDBPyConnection, folder: Path, *, overwrite: bool) 
 
 
 def _names(cursor: duckdb.DuckDBPyConnection) -> list[tuple[str, bool]]:
-    """Give the tables, then the views, and whether it is a table: of the file, whatever version wrote it."""
-    return cursor.execute(
+    """Give the tables, then the views, and whether it is a table: of the file, whatever version wrote it.
+
+    The view ``event`` counts as a table, instead of those that it is made of.
+    """
+    names: list[tuple[str, bool]] = cursor.execute(
         """select table_name, true from duckdb_tables() where database_name = current_database()
            union all
-           select view_name, false from duckdb_views() where database_name = current_database() and not internal
+           select view_name, view_name = 'event' from duckdb_views()
+           where database_name = current_database() and not internal
            order by 2 desc, 1"""
     ).fetchall()
+    return [one for one in names if one[0] not in schema.WITHIN]
 
 
 def _is_ours(name: str) -> bool:
@@ -119,20 +124,29 @@ def _salvage(cursor: duckdb.DuckDBPyConnection, table: str, part: Path) -> Expor
     """Read a table a chunk at a time; what cannot be read is null in the file."""
     import pyarrow.parquet as pq
 
+    name, table = table, _rows_of(cursor, table)
     columns = cursor.execute(
         "select column_name, data_type from duckdb_columns() where table_name = ? order by column_index", [table]
     ).fetchall()
     shape = cursor.sql(f'select * from "{table}" limit 0').to_arrow_table().schema
-    rows, lost = 0, dict.fromkeys((name for name, _ in columns), 0)
+    rows, lost = 0, dict.fromkeys((column for column, _ in columns), 0)
     with pq.ParquetWriter(part, shape, compression="zstd") as writer:
         for low in _chunks(cursor, table):
             chunk, unread = _chunk(cursor, table, columns, low)
             writer.write_table(chunk.cast(shape))
             rows += chunk.num_rows
-            for name in unread:
-                lost[name] += chunk.num_rows
-    told = ", ".join(f"{name} of {count} rows" for name, count in lost.items() if count)
-    return Exported(table, rows, part.stat().st_size, f"could not be read and is null: {told}" if told else "")
+            for column in unread:
+                lost[column] += chunk.num_rows
+        if table != name:
+            writer.write_table(batches := cursor.sql(schema.BATCHED).to_arrow_table().cast(shape))
+            rows += batches.num_rows
+    told = ", ".join(f"{column} of {count} rows" for column, count in lost.items() if count)
+    return Exported(name, rows, part.stat().st_size, f"could not be read and is null: {told}" if told else "")
+
+
+def _rows_of(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
+    found = cursor.execute("select 1 from duckdb_tables() where table_name = 'event_row'").fetchall()
+    return "event_row" if table == "event" and found else table
 
 
 def _chunks(cursor: duckdb.DuckDBPyConnection, table: str) -> range:

@@ -23,15 +23,16 @@ from orchkit.clock.ids import wall_micro
 from orchkit.errors import RunUnknown, StoreBusy, StoreError, StoreReadOnly, StoreUnreadable
 from orchkit.model.events import Event
 from orchkit.model.records import Head
-from orchkit.store.arrow import as_arrow, as_table
+from orchkit.store.arrow import as_arrow
+from orchkit.store.batches import batch_of, table_of
 from orchkit.store.checkpoint import Checkpoints
 from orchkit.store.damage import Damage
 from orchkit.store.held import inode_of, release
 from orchkit.store.leases import Leases
 from orchkit.store.look import is_damage, last_seq, unreadable
 from orchkit.store.opening import open_file
-from orchkit.store.rows import Bulk, Entry, Item, Logged, Row, body_of, event_of, head_of, row_by_row
-from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS
+from orchkit.store.rows import Entry, Item, Logged, Row, body_of, event_of, head_of, row_by_row
+from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS, MOVE, VIEWS_OF_ROWS
 
 __all__ = ["DuckFile"]
 
@@ -41,7 +42,9 @@ def _select(columns: tuple[str, ...], table: str) -> str:
 
 
 PATIENCE = 10.0  # seconds
-_QUICK = 5_000  # microseconds
+_QUICK = 20_000  # microseconds
+_MOVED = 10_000  # events that are moved out of their batches together, in some 30 ms
+_AT_ONCE = 4_000  # events of one commit, of which rows are made at once
 _EVENTS = _select(EVENT_COLUMNS, "event")
 _HEADS = _select(HEAD_COLUMNS, "admission")
 _REF = EVENT_COLUMNS.index("ref")
@@ -97,7 +100,8 @@ class DuckFile:
         self._wide = 0  # of them; they have several threads
         self._gone = False
         self._seq = 0
-        self._took = _QUICK  # microseconds, of the last few commits
+        self._took = 0  # microseconds, of the last few commits
+        self._batched = 0  # events that wait to be moved
         self._refs: set[str] | None = None
         self.leases = Leases()
         self._checkpoints = Checkpoints(path)
@@ -113,6 +117,8 @@ class DuckFile:
         try:
             if self._marks is not None:
                 self._appenders = {table: duckdb.appender(table, connection=self._writing) for table in APPENDED}
+                if self._writing.execute("select 1 from event_batch limit 1").fetchall():
+                    self._batched = _MOVED  # whoever left them was killed, and nobody has counted them
         except duckdb.Error as error:
             self._shut()
             raise unreadable(self.path, error) from error
@@ -125,26 +131,26 @@ class DuckFile:
     # On the writer's thread
 
     def is_quick(self) -> bool:
-        """Say whether the next commit will take a few milliseconds at most."""
-        return self._took <= _QUICK and not self._checkpoints.due()
+        """Say whether the next commit will take a few milliseconds at most, and nothing is due that takes longer."""
+        return self._took <= _QUICK and self._batched < _MOVED and not self._checkpoints.due()
 
     def commit(self, batch: Sequence[Item]) -> None:
         """Append rows in one transaction; durable when it returns."""
         begun = wall_micro()
         self._refuse_to_write()
-        if self._checkpoints.due():
-            self._merge()
-        rows, bulks, runs = self._sorted(batch)
+        rows, runs, many = self._sorted(batch)
         # A flush outside a transaction is one of its own: two statements fewer, a quarter of a lone step's time.
-        together = len(rows) + bool(bulks) > 1
+        together = len(rows) + (many is not None) > 1
         if together:
             self._writing.execute("begin")
         for table, those in rows.items():
             appender = self._appenders[table]
             appender.append_rows(those)
             appender.flush()
-        if bulks:
-            self._insert(bulks)
+        if many is not None:
+            self._insert(many)
+        else:
+            self._batched += runs.total()
         if together:
             self._writing.execute("commit")
         if inode_of(self.path) != self._inode:
@@ -154,30 +160,30 @@ class DuckFile:
         self._mark(runs)
         self._took += (wall_micro() - begun - self._took) // 8
 
-    def _sorted(self, batch: Sequence[Item]) -> tuple[dict[str, Iterable[Row]], list[Bulk], Mapping[str, int]]:
-        """Give numbered rows by their tables, what goes in by columns, and how many events of which runs there are."""
+    def _sorted(self, batch: Sequence[Item]) -> tuple[dict[str, list[Row]], Counter[str], Any]:
+        """Give numbered rows by their tables, how many events of which runs are in them, and events if they are many."""
         rows: dict[str, list[Row]] = {}
-        bulks: list[Bulk] = []
         logged: list[Logged] = []
         seqs: list[int] = []
         for item in batch:
-            if isinstance(item, Bulk):
-                bulks.append(item)
-            elif isinstance(item, Logged):
+            if isinstance(item, Logged):
                 self._seq += 1
                 seqs.append(self._seq)
                 logged.append(item)
             elif item[0] != "payload" or self._is_new(str(item[1][0])):
                 self._seq += 1
                 rows.setdefault(item[0], []).append((self._seq, *item[1]))
-        runs = Counter([item.layout.run_id for item in logged] + [row[_RUN + 1] for row in rows.get("event", ())])
-        for bulk in bulks:
-            runs.update(bulk.columns[_RUN])
-        made: dict[str, Iterable[Row]] = {**rows}
-        if logged:
-            # Each row is made when it is appended, and is gone then.
-            made["event"] = chain(rows.get("event", ()), map(Logged.row, logged, seqs))
-        return made, bulks, runs
+        events = rows.pop("event", [])
+        runs = Counter([one.layout.run_id for one in logged] + [row[_RUN + 1] for row in events])
+        many = table_of(seqs, logged) if len(logged) > _AT_ONCE else None
+        if batches := batch_of(seqs if many is None else (), logged if many is None else (), events):
+            rows["event_batch"] = batches
+        return rows, runs, many
+
+    def _insert(self, many: Any) -> None:
+        self._writing.register("many", many)
+        self._writing.execute("insert into event_row select * from many")
+        self._writing.unregister("many")
 
     def meant(self, batch: Sequence[Item], sender: str, *, again: bool) -> tuple[list[Entry], dict[str, str]]:
         """Give what is to be committed of the rows of a process that is not the owner, or was not when it sent them.
@@ -217,13 +223,6 @@ class DuckFile:
         if self._marks is not None:
             self._marks.begin(*last_seq(self._writing))
 
-    def _insert(self, bulks: Sequence[Bulk]) -> None:
-        many = as_table("event", self._seq + 1, [bulk.columns for bulk in bulks])
-        self._seq += many.num_rows
-        self._writing.register("many", many)
-        self._writing.execute("insert into event select * from many")
-        self._writing.unregister("many")
-
     def _is_new(self, ref: str) -> bool:
         # 100 bytes a payload; asking the file for each would cost a scan of it.
         if self._refs is None:
@@ -244,6 +243,7 @@ class DuckFile:
         """
         try:
             self._writing.execute("begin")
+            self._make_rows()
             yield self._writing
             self._writing.execute("commit")
             self.mark_anew()  # what was acknowledged may have been taken away
@@ -288,11 +288,38 @@ class DuckFile:
         self.closed = self._gone = False
         self.mark_anew()
 
+    def tend(self, *, quiet: bool = False) -> None:
+        """Make rows of the batches and merge the log, when it is time to; it is sooner in a quiet moment."""
+        if self._marks is not None:
+            if self._batched >= (1 if quiet else _MOVED):
+                self._move()
+            if self._checkpoints.due(quiet=quiet):
+                self._merge()
+
     def idle(self) -> float | None:
         """Do what waits for a quiet moment; give the seconds until the next look."""
-        if self._marks is not None and self._checkpoints.due(quiet=True):
-            self._merge()
+        self.tend(quiet=True)
         return None
+
+    def _move(self) -> None:
+        """Make rows of the batches."""
+        try:
+            self._writing.execute("begin")
+            self._make_rows()
+            self._writing.execute("commit")
+        except duckdb.FatalException:
+            raise  # the instance is dead, and only the file knows what came of it
+        except duckdb.Error:
+            # They are as good as they are; so many later it is tried again.
+            with suppress(duckdb.Error):
+                self._writing.execute("rollback")
+        self._batched = 0
+        if self._checkpoints.committed():
+            self.mark_anew()
+
+    def _make_rows(self) -> None:
+        for statement in MOVE:
+            self._writing.execute(statement)
 
     def _merge(self) -> None:
         try:
@@ -444,6 +471,9 @@ class DuckFile:
                 return
             self.closed = True
             self._end_reading()
+            if self._batched:
+                with suppress(duckdb.Error):  # it may be dead; the batches stay what they are
+                    self._move()
             self._shut()
 
     def _end_reading(self) -> None:

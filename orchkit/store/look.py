@@ -15,7 +15,7 @@ import duckdb
 
 from orchkit.errors import StoreBusy, StoreUnreadable, StoreWriteError
 from orchkit.model.wording import first_line
-from orchkit.store.schema import APPENDED, SCHEMA_VERSION
+from orchkit.store.schema import NUMBERED, SCHEMA_VERSION
 
 __all__ = [
     "Seen",
@@ -198,7 +198,7 @@ def count_since(path: Path, base: int) -> dict[str, int]:
 
 def last_seq(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     """Give the last `seq`, and how many events there are."""
-    last = ", ".join(f"coalesce((select max(seq) from {name}), 0)" for name in APPENDED)
+    last = ", ".join(f"coalesce((select max(seq) from {name}), 0)" for name in NUMBERED)
     ((seq, events),) = connection.execute(f"select greatest({last}), (select count(*) from event)").fetchall()
     return seq, events
 

@@ -29,7 +29,7 @@ _EVENT_1: Final = (
 _OPENING_1: Final = "epoch, pid, opened, duckdb"
 _FROM_1: Final = (
     f"insert into admission({_HEAD_1}) select {_HEAD_1} from {{old}}.admission order by seq",
-    f"""insert into event({_EVENT_1}, n)
+    f"""insert into event_row({_EVENT_1}, n)
         select {_EVENT_1}, row_number() over (partition by run order by seq) from {{old}}.event order by seq""",
     f"insert into opening({_OPENING_1}) select {_OPENING_1} from {{old}}.opening order by epoch",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -17,7 +17,6 @@ from orchkit.store.schema import EVENT_COLUMNS
 
 __all__ = [
     "INLINE",
-    "Bulk",
     "Entry",
     "Item",
     "Layout",
@@ -38,23 +37,6 @@ Row = tuple[Any, ...]
 
 Entry = tuple[str, Row]
 """A table and a row for it."""
-
-
-class Bulk(NamedTuple):
-    """Many events by their columns, each without its ``seq``: faster than row by row.
-
-    Attributes
-    ----------
-    columns : tuple of list
-        As in a row, but for the time by the wall, which is in microseconds since 1970.
-    """
-
-    columns: tuple[list[Any], ...]
-
-    def entries(self) -> list[Entry]:
-        """Give them row by row."""
-        walls = [None if wall is None else stamp(wall) for wall in self.columns[1]]
-        return [("event", row) for row in zip(self.columns[0], walls, *self.columns[2:], strict=True)]
 
 
 class Logged(msgspec.Struct, frozen=True, gc=False):
@@ -82,47 +64,38 @@ class Logged(msgspec.Struct, frozen=True, gc=False):
 
     def row(self, seq: int) -> Row:
         """Make the row, with its number before it."""
-        event, begin = self.event, self.layout.begin
-        t, node, item, status, dur, error, by, key = (
-            event.t, event.node, event.item, event.status, event.dur, event.error, event.by, event.key,
-        )  # fmt: skip
+        event, started = self.event, self.layout.started
         return (
             seq,
-            t / 1e6,
-            None if begin is None else begin + timedelta(0, 0, t),
+            event.t / 1e6,
+            stamp(started + event.t) if started else None,
             self.layout.run_id,
             event.kind,
-            node or None,
-            item if item >= 0 else None,
+            event.node or None,
+            event.item if event.item >= 0 else None,
             event.generation,
             event.leg,
             event.attempt,
-            status or None,
-            None if dur < 0 else dur / 1e6,
+            event.status or None,
+            None if event.dur < 0 else event.dur / 1e6,
             event.cost,
             event.tokens,
-            error or None,
-            by or None,
+            event.error or None,
+            event.by or None,
             self.body,
-            key or None,
+            event.key or None,
             self.n,
             self.ref,
         )
 
 
-Item = Entry | Bulk | Logged
+Item = Entry | Logged
 """What becomes durable together with others."""
 
 
 def row_by_row(items: Sequence[Item]) -> list[Entry]:
     """Make all the rows."""
-    entries: list[Entry] = []
-    for item in items:
-        if isinstance(item, Bulk):
-            entries += item.entries()
-        else:
-            entries.append(("event", item.row(0)[1:]) if isinstance(item, Logged) else item)
-    return entries
+    return [("event", item.row(0)[1:]) if isinstance(item, Logged) else item for item in items]
 
 
 def run_of(entry: Entry) -> str | None:
@@ -181,16 +154,15 @@ class Layout:
     Attributes
     ----------
     run_id : str
-    begin : datetime or None
-        When it began by the wall, in UTC; None for a virtual run.
+    started : int
+        When it began by the wall, in microseconds since 1970; 0 for a virtual run.
     """
 
-    __slots__ = ("_started", "begin", "run_id")
+    __slots__ = ("run_id", "started")
 
     def __init__(self, head: Head) -> None:
         self.run_id = head.run_id
-        self._started = head.started
-        self.begin = stamp(head.started) if head.started else None
+        self.started = head.started
 
     def items(self, n: int, event: Event) -> tuple[Item, ...]:
         """Give what an event takes: itself, and before it the row of a body too big to stand in its own.
@@ -231,58 +203,10 @@ class Layout:
     def _check_numbers(self, event: Event) -> None:
         if event.t > _SURE:
             _seconds(event.t)
-            stamp(self._started + event.t)
+            stamp(self.started + event.t)
         if event.dur > _SURE:
             _seconds(event.dur)
         _int64(event.tokens)
-
-    def bulk(self, n: int, events: Sequence[Event]) -> tuple[Item, ...]:
-        """Give the rows of many events in a row, the first of which stands at `n`.
-
-        Raises
-        ------
-        CodecError
-            If one would not read back as it is; of whichever it is, none has been taken then.
-        """
-        try:
-            return self._bulk(n, events)
-        except (TypeError, ValueError, OverflowError, RecursionError):
-            # The slow way names the one that is to blame.
-            return tuple(item for k, event in enumerate(events, n) for item in self.items(k, event))
-
-    def _bulk(self, n: int, events: Sequence[Event]) -> tuple[Item, ...]:
-        times, durs = [event.t for event in events], [event.dur for event in events]
-        tokens = [event.tokens for event in events]
-        if max(times) > _SURE or max(durs) > _SURE or max(tokens) >= _INT64:
-            raise ValueError("a number beyond what a column holds as it is")
-        texts = [[getattr(event, name) for event in events] for name in ("node", "status", "error", "by", "key")]
-        "".join(map("".join, texts)).encode()
-        nodes, statuses, errors, bys, keys = ([text or None for text in column] for column in texts)
-        bodies = [(None, None) if event.body is None else _laid(event.body) for event in events]
-        size = len(events)
-        columns = (
-            [t / 1e6 for t in times],
-            [self._started + t for t in times] if self._started else [None] * size,
-            [self.run_id] * size,
-            [event.kind for event in events],
-            nodes,
-            [event.item if event.item >= 0 else None for event in events],
-            [event.generation for event in events],
-            [event.leg for event in events],
-            [event.attempt for event in events],
-            statuses,
-            [None if dur < 0 else dur / 1e6 for dur in durs],
-            [event.cost for event in events],
-            tokens,
-            errors,
-            bys,
-            [inline for inline, _ in bodies],
-            keys,
-            list(range(n, n + size)),
-            [None if payload is None else payload[0] for _, payload in bodies],
-        )
-        payloads = [("payload", payload) for _, payload in bodies if payload is not None]
-        return (*payloads, Bulk(columns))
 
 
 def _laid(body: Any) -> tuple[str | None, Row | None]:

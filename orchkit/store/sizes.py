@@ -10,7 +10,7 @@ from typing import Any, Final
 from orchkit.store.copies import free_on_disk
 from orchkit.store.look import wal_path, wal_size
 from orchkit.store.rows import Row
-from orchkit.store.schema import TABLES
+from orchkit.store.schema import TABLES, WITHIN
 
 __all__ = ["USED", "StoreSize", "bytes_of", "size_of"]
 
@@ -65,7 +65,7 @@ USED: Final = f"select used_blocks * block_size {_BLOCKS}"
 
 _SIZES: Final = " union all ".join(
     [f"select 'free' as name, free_blocks * block_size as value {_BLOCKS}"]
-    + [f"select 'rows {table}', count(*) from {table}" for table in sorted(TABLES)]
+    + [f"select 'rows {table}', count(*) from {table}" for table in sorted({"event", *TABLES} - {*WITHIN})]
 )
 
 

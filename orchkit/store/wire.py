@@ -15,7 +15,7 @@ from orchkit import errors
 from orchkit.errors import OrchkitError, StoreError
 from orchkit.store.holder import Holder
 from orchkit.store.rows import Entry
-from orchkit.store.schema import APPENDED, HEAD_COLUMNS
+from orchkit.store.schema import APPENDED, EVENT_ROW, HEAD_COLUMNS
 
 __all__ = ["OwnerGone", "OwnerSilent", "entries_of", "error_of", "receive", "refuse_unfit_holder", "send", "told_of"]
 
@@ -74,7 +74,8 @@ def _columns(table: str, statement: str) -> tuple[_Column, ...]:
     return tuple(_Column(name, kind, name in _NULLABLE[table], *_BOUNDS.get(kind, (0, 0))) for name, kind in named)
 
 
-_TABLES: Final = {table: _columns(table, statement) for table, statement in APPENDED.items()}
+_MADE: Final = {**APPENDED, "event": EVENT_ROW}
+_TABLES: Final = {table: _columns(table, _MADE[table]) for table in _NULLABLE}
 
 
 class OwnerGone(Exception):

@@ -14,12 +14,12 @@ from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 from orchkit.clock.turns import at_turn_end
 from orchkit.errors import OrchkitError, StoreError, StoreReadOnly, StoreWriteError
 from orchkit.model.wording import first_line
-from orchkit.store.rows import Bulk, Item, Logged
+from orchkit.store.rows import Item, Logged
 from orchkit.store.schema import EVENT_COLUMNS
 
 __all__ = ["Place", "Wake", "Writer"]
@@ -30,7 +30,7 @@ _QUEUE = 10_000  # pushes
 _QUEUE_BYTES = 32 * 2**20
 _QUICK_BYTES = 2**20  # more than that the engine's thread hands over
 _LOOK = 1.0  # seconds until it is quiet
-_TURN = 0.02  # seconds; what the engine leaves for the end of its turn is not left longer
+_TURN = 0.02  # seconds; what the engine leaves for the end of its turn is not left longer than two of these
 _BODY = EVENT_COLUMNS.index("body") - 1  # a row lacks its seq
 
 Wake = Callable[[BaseException | None], None]
@@ -44,13 +44,23 @@ class Place(Protocol):
         """Append rows, all or none; durable when it returns. What it raises ends the writer."""
 
     def is_quick(self) -> bool:
-        """Say whether the next commit will take a few milliseconds at most."""
+        """Say whether the next commit will take a few milliseconds at most, and nothing is due that takes longer."""
+
+    def tend(self) -> None:
+        """Do what is due after so many commits and may take some ten milliseconds; those who wait have been told."""
 
     def idle(self) -> float | None:
         """Do what waits for a quiet moment; give the seconds until the next look, None for never."""
 
     def let_go(self) -> None:
         """Give up what a failed commit has left, and the place; safe to call twice."""
+
+
+class _Together(NamedTuple):
+    """Some items that become durable together, and about how many bytes they keep."""
+
+    items: Sequence[Item]
+    weight: int
 
 
 class Writer:
@@ -72,7 +82,7 @@ class Writer:
         self.durable = 0
         self.refusal: StoreError | None = None
         self._place = place
-        self._queue: deque[Item | list[Item]] = deque()
+        self._queue: deque[Item | _Together] = deque()
         self._bytes = 0
         self._wakes: list[tuple[int, Wake]] = []
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
@@ -120,7 +130,7 @@ class Writer:
                 self.refuse()
             if self._closing:
                 raise StoreWriteError("the store is closed; open it again with ok.open(path)")
-            pushed = items[0] if len(items) == 1 else list(items)
+            pushed = items[0] if len(items) == 1 else _Together(items, sum(map(_weight, items)))
             self._queue.append(pushed)
             self._bytes += _weight(pushed)
             self._pushed += 1
@@ -298,6 +308,7 @@ class Writer:
         while self._calls:
             self._do(*self._calls[0])
             self._calls.popleft()
+        self._place.tend()
         return _LOOK
 
     def _wait(self, seconds: float | None) -> bool | None:
@@ -322,7 +333,7 @@ class Writer:
                 if self._cold:
                     self._at_work = True
                     return False
-                self._due = bool(self._queue)
+                self._due = self.durable < self._seen  # what was queued before this wait
 
     def _rest(self) -> None:
         with self._lock:
@@ -351,8 +362,8 @@ class Writer:
                 pushed = self._queue.popleft()
                 size += _weight(pushed)
                 pushes += 1
-                if isinstance(pushed, list):
-                    batch += pushed
+                if isinstance(pushed, _Together):
+                    batch += pushed.items
                 else:
                     batch.append(pushed)
             self._bytes -= size
@@ -418,14 +429,12 @@ def _failure(error: BaseException) -> StoreError:
     return failure
 
 
-def _weight(pushed: Item | list[Item]) -> int:
+def _weight(pushed: Item | _Together) -> int:
     """Tell about how many bytes something keeps in memory: a queue of big values is full sooner."""
     if isinstance(pushed, Logged):
         return 400 if pushed.body is None else 400 + len(pushed.body)
-    if isinstance(pushed, list):
-        return sum(map(_weight, pushed))
-    if isinstance(pushed, Bulk):
-        return 400 * len(pushed.columns[0])
+    if isinstance(pushed, _Together):
+        return pushed.weight
     table, row = pushed
     if table == "event":
         return 400 + len(row[_BODY] or "")

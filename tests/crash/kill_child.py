@@ -24,7 +24,7 @@ from pydantic import BaseModel
 import orchkit as ok
 from orchkit.errors import OrchkitError
 from orchkit.store.file import DuckFile
-from orchkit.store.schema import APPENDED
+from orchkit.store.schema import NUMBERED
 from orchkit.store.writer import Writer
 
 LEVELS = ("strict", "group")
@@ -229,7 +229,7 @@ def snapshot(store: ok.Store) -> dict[str, Any]:
     logs: dict[str, list[Any]] = {}
     for run, *row in rows:
         logs.setdefault(run, []).append(row)
-    every = " union all ".join(f"select seq from {table}" for table in APPENDED)
+    every = " union all ".join(f"select seq from {table}" for table in NUMBERED)
     numbers = store._kept.fetch(f"select count(*), count(distinct seq), coalesce(max(seq), 0) from ({every})")
     return {"logs": logs, "numbers": numbers[0]}
 

@@ -9,7 +9,7 @@ from store_child import event
 from store_kills import killed_after
 
 from orchkit.store.duck import DuckStore
-from orchkit.store.schema import APPENDED
+from orchkit.store.schema import NUMBERED
 
 CHILD = Path(__file__).with_name("store_child.py")
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def check(path, acknowledged):
             found = store.events(run_id)
             assert len(found) >= count, f"{count - len(found)} acknowledged events of {run_id} are lost"
             assert found == [event(run_id, n) for n in range(1, len(found) + 1)]
-        every = " union all ".join(f"select seq from {table}" for table in APPENDED)
+        every = " union all ".join(f"select seq from {table}" for table in NUMBERED)
         taken = store.fetch(f"{every} order by seq")
         assert [seq for (seq,) in taken] == list(range(1, len(taken) + 1))
         assert store.fetch("select count(*) from event")[0][0] == sum(

@@ -1,8 +1,8 @@
 """Record logs by the schema of today: ``python tests/golden/record.py`` makes ``tests/golden/v<version>/``.
 
 Run once, when a schema version is released; what it wrote is never written again. A folder holds the statements that
-made the tables, each run's rows as JSON lines (the admission, then its payloads, then its events), and what reading
-them must come to.
+made the tables, each run's rows as JSON lines (the admission, then its payloads, then its events, those of every other
+run in batches), and what reading them must come to.
 """
 
 import json
@@ -20,6 +20,7 @@ from orchkit.model.fold import fold
 from orchkit.model.records import Head
 from orchkit.model.standings import WORDS
 from orchkit.runs.handle import receipt
+from orchkit.store.batches import batch_of
 from orchkit.store.duck import DuckStore
 from orchkit.store.schema import EVENT_COLUMNS, HEAD_COLUMNS, SCHEMA_VERSION, STATEMENTS
 
@@ -129,13 +130,13 @@ def main() -> None:
         _by_hand(store)
         for number, head in enumerate(store.heads(), 1):
             name = f"{number}-{head.mode}-{head.run_id}.jsonl"
-            folder.joinpath(name).write_text("\n".join(_lines(store, head.run_id)) + "\n")
+            folder.joinpath(name).write_text("\n".join(_lines(store, head.run_id, batched=number % 2 == 0)) + "\n")
             expected[name] = {**told(head, store.events(head.run_id)), "views": seen(store, head.run_id)}
         opened.close()
     folder.joinpath("expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
 
 
-def _lines(store: DuckStore, run_id: str) -> list[str]:
+def _lines(store: DuckStore, run_id: str, *, batched: bool) -> list[str]:
     lines = []
     for columns, query in (
         (HEAD_COLUMNS, "admission where run = ?"),
@@ -143,7 +144,13 @@ def _lines(store: DuckStore, run_id: str) -> list[str]:
         (EVENT_COLUMNS, "event where run = ?"),
     ):
         names = ", ".join(f'"{name}"' for name in columns)
-        for row in store.fetch(f"select {names} from {query} order by seq", [run_id]):
+        rows = store.fetch(f"select {names} from {query} order by seq", [run_id])
+        if batched and columns == EVENT_COLUMNS:
+            columns, rows = (
+                ("seq", "events"),
+                [row for n in range(0, len(rows), 5) for row in batch_of((), (), rows[n : n + 5])],
+            )
+        for row in rows:
             cells = dict(zip(columns, map(_plain, row), strict=True))
             lines.append(
                 json.dumps({name: cell for name, cell in cells.items() if cell is not None}, ensure_ascii=False)

@@ -26,12 +26,14 @@ def built(folder, path):
                 cells = json.loads(line)
                 if "data" in cells:
                     cells["data"] = bytes.fromhex(cells["data"])
-                insert(connection, table_of(cells), cells)
+                insert(connection, table_of(cells, folder.name), cells)
     return path
 
 
-def table_of(cells):
-    return "admission" if "workflow" in cells else "payload" if "codec" in cells else "event"
+def table_of(cells, version):
+    if "kind" in cells:
+        return "event" if version == "v1" else "event_row"
+    return "admission" if "workflow" in cells else "payload" if "codec" in cells else "event_batch"
 
 
 def columns_of(path):

@@ -1,17 +1,17 @@
 create table meta(key varchar, value varchar);
 create table opening(
         epoch integer, pid integer, host varchar, opened timestamp, duckdb varchar, orchkit varchar, missing bigint);
+create table event_row("seq" bigint, "t" double, "wall" timestamp, "run" varchar, "kind" varchar, "node" varchar, "item" integer, "generation" integer, "leg" integer, "attempt" integer, "status" varchar, "dur" double, "cost" double, "tokens" bigint, "error" varchar, "by" varchar, "body" varchar, "key" varchar, "n" integer, "ref" varchar);
 create table admission(
         seq bigint, run varchar, workflow varchar, mode varchar, seed bigint, started timestamp,
         durability varchar, fingerprints varchar, parent varchar, holder varchar);
 create table payload(seq bigint, ref varchar, codec varchar, text varchar, data blob);
-create table event(
-        seq bigint, t double, wall timestamp, run varchar, kind varchar, node varchar, item integer,
-        generation integer, leg integer, attempt integer, status varchar, dur double, cost double, tokens bigint,
-        error varchar, "by" varchar, body varchar, "key" varchar, n integer, ref varchar);
+create table event_batch(seq bigint, events varchar);
 create table holder(
         seq bigint, holder varchar, host varchar, boot varchar, pid integer, born varchar, until timestamp);
 create table lease(seq bigint, run varchar, holder varchar);
+create view event as select * from event_row union all select seq as "seq", t as "t", make_timestamp(wall) as "wall", run as "run", kind as "kind", nullif("node", '') as "node", nullif(item, -1) as "item", generation as "generation", coalesce(leg, 0) as "leg", coalesce(attempt, 0) as "attempt", nullif("status", '') as "status", dur as "dur", cost as "cost", coalesce(tokens, 0) as "tokens", nullif("error", '') as "error", nullif("by", '') as "by", body as "body", nullif("key", '') as "key", n as "n", ref as "ref" from (
+        select unnest(batch."seq") as "seq", unnest(batch."t") as "t", unnest(batch."wall") as "wall", unnest(batch."run") as "run", unnest(batch."kind") as "kind", unnest(batch."node") as "node", unnest(batch."item") as "item", unnest(batch."generation") as "generation", unnest(batch."leg") as "leg", unnest(batch."attempt") as "attempt", unnest(batch."status") as "status", unnest(batch."dur") as "dur", unnest(batch."cost") as "cost", unnest(batch."tokens") as "tokens", unnest(batch."error") as "error", unnest(batch."by") as "by", unnest(batch."body") as "body", unnest(batch."key") as "key", unnest(batch."n") as "n", unnest(batch."ref") as "ref" from (select from_json(events, '{"seq": ["bigint"], "t": ["double"], "wall": ["bigint"], "run": ["varchar"], "kind": ["varchar"], "node": ["varchar"], "item": ["integer"], "generation": ["integer"], "leg": ["integer"], "attempt": ["integer"], "status": ["varchar"], "dur": ["double"], "cost": ["double"], "tokens": ["bigint"], "error": ["varchar"], "by": ["varchar"], "body": ["varchar"], "key": ["varchar"], "n": ["integer"], "ref": ["varchar"]}') as batch from event_batch));
 create view attempt as
         with going as (
             select run from event where kind in ('run_started', 'resumed', 'run_ended')

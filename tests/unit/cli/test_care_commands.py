@@ -246,8 +246,8 @@ def test_a_run_that_was_cut_off(orchkit, path):
 
 def test_logs_that_are_torn(orchkit, path, lab):
     for run, what in (
-        ("completed", "delete from event where n = 2"),
-        ("failed", "insert into event select * from event"),
+        ("completed", "delete from event_row where n = 2"),
+        ("failed", "insert into event_row select * from event"),
     ):
         changed(path, f"{what} {'and' if 'n = 2' in what else 'where'} run = '{lab[run]}'")
     findings = found(orchkit, path, code=1)
@@ -264,7 +264,7 @@ def test_rows_without_their_other_half(orchkit, path, lab):
     changed(
         path,
         f"delete from admission where run = '{lab['completed']}'",
-        f"delete from event where run = '{lab['failed']}'",
+        f"delete from event_row where run = '{lab['failed']}'",
         "delete from payload",
     )
     findings = found(orchkit, path, code=1)

@@ -585,9 +585,9 @@ def test_duckdb_in_this_process_is_told_apart(killed, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        "update event set body = '{\"n\":' where run = 'r1' and n = 3",
-        "update event set ref = 'nowhere', body = null where run = 'r1' and n = 3",
-        "update event set t = null where run = 'r1' and n = 3",
+        "update event_row set body = '{\"n\":' where run = 'r1' and n = 3",
+        "update event_row set ref = 'nowhere', body = null where run = 'r1' and n = 3",
+        "update event_row set t = null where run = 'r1' and n = 3",
     ],
 )
 def test_a_log_that_somebody_has_written_in_is_an_error_of_ours(killed, tmp_path, change):

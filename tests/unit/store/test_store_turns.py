@@ -58,6 +58,9 @@ class Slow:
     def is_quick(self):
         return True
 
+    def tend(self):
+        pass
+
     def idle(self):
         self._alone()
         self.looks.append(len(self.committed))

@@ -13,11 +13,11 @@ from orchkit.model.events import Event
 from orchkit.store import checkpoint
 from orchkit.store import writer as writer_module
 from orchkit.store.duck import DuckStore
-from orchkit.store.schema import APPENDED
+from orchkit.store.schema import NUMBERED
 
 
 def seqs(store):
-    every = " union all ".join(f"select seq from {table}" for table in APPENDED)
+    every = " union all ".join(f"select seq from {table}" for table in NUMBERED)
     return [seq for (seq,) in store.fetch(f"{every} order by seq")]
 
 
@@ -278,7 +278,7 @@ from conformance import head, note
 from orchkit.errors import StoreError, StoreWriteError
 from orchkit.store import look
 from orchkit.store.duck import DuckStore
-from orchkit.store.schema import APPENDED
+from orchkit.store.schema import NUMBERED
 
 limit, entries = int(sys.argv[1]), int(sys.argv[2])
 look._CONFIG["wal_autocheckpoint_entries"] = entries
@@ -364,7 +364,7 @@ EXIT = """
 import json, os
 from conformance import head, note
 from orchkit.store.duck import DuckStore
-from orchkit.store.schema import APPENDED
+from orchkit.store.schema import NUMBERED
 
 store = DuckStore("lab.duckdb")
 journal = store.admit(head())
@@ -430,7 +430,7 @@ import orchkit as ok
 from conformance import head, note, wait_durable
 from orchkit.errors import StoreError
 from orchkit.store.duck import DuckStore
-from orchkit.store.schema import APPENDED
+from orchkit.store.schema import NUMBERED
 
 store = DuckStore("lab.duckdb")
 journal = store.admit(head())
