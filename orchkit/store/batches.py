@@ -101,7 +101,7 @@ def _of_rows(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
 
 def _text(columns: Mapping[str, Sequence[Any]]) -> str:
     said = {name: column for name, column in columns.items() if name not in _SILENT or any(column)}
-    if not isfinite(sum(said["cost"])):
+    if not all(map(isfinite, said["cost"])):
         said["cost"] = [cost if isfinite(cost) else str(cost) for cost in said["cost"]]  # JSON has no number for it
     return _JSON.encode(said).decode()
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 import orchkit as ok
 from orchkit.errors import OrchkitError
+from orchkit.store import file as file_module
 from orchkit.store.file import DuckFile
 from orchkit.store.schema import NUMBERED
 from orchkit.store.writer import Writer
@@ -203,7 +204,7 @@ _STRIKES = Strikes()
 
 def watch_moments() -> None:
     """Let each commit and each push be a moment at which a kill may come."""
-    commit, push = DuckFile.commit, Writer.push
+    commit, push, make = DuckFile.commit, Writer.push, DuckFile._make_rows
 
     def committing(file: DuckFile, batch: Any, **options: Any) -> None:
         _STRIKES.come("before a commit")
@@ -216,7 +217,13 @@ def watch_moments() -> None:
         _STRIKES.come("after a push")
         return ticket
 
-    DuckFile.commit, Writer.push = committing, pushing  # type: ignore[method-assign]
+    def making(file: DuckFile) -> None:
+        _STRIKES.come("before rows")
+        make(file)
+        _STRIKES.come("after rows")  # and before their commit
+
+    DuckFile.commit, Writer.push, DuckFile._make_rows = committing, pushing, making  # type: ignore[method-assign]
+    file_module._MOVED = 60  # as it would be hit in a longer life
 
 
 # What is told and said

@@ -23,6 +23,8 @@ MOMENTS = {
     "commit": (1, 25),
     "after a commit": (1, 25),
     "after a push": (1, 80),
+    "before rows": (1, 3),
+    "after rows": (1, 3),
     "began": (1, 30),
     "received": (1, 6),
     "saw an effect": (1, 3),

@@ -1,0 +1,262 @@
+"""Batches: what a commit has of events is one row, read as rows at once and made rows of later."""
+
+import itertools
+import math
+import resource
+from decimal import Decimal
+from enum import StrEnum
+
+import duckdb
+import pytest
+from conformance import EVERY_FIELD, START, end, ended, head, note, wait_durable
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_conformance import events
+
+import orchkit as ok
+from orchkit.errors import StoreError, StoreUnreadable
+from orchkit.model.events import Event
+from orchkit.store import file as file_module
+from orchkit.store.batches import batch_of, table_of
+from orchkit.store.care import Keep
+from orchkit.store.duck import DuckStore
+from orchkit.store.file import DuckFile
+from orchkit.store.rows import Layout, Logged
+from orchkit.store.schema import EVENT_COLUMNS, EVENT_ROW, STATEMENTS
+
+ROWS = "select * from event order by seq"
+
+
+@pytest.fixture
+def file(tmp_path):
+    one = DuckFile(tmp_path / "lab.duckdb")
+    yield one
+    one.let_go()
+
+
+@pytest.fixture(scope="module")
+def laboratory():
+    connection = duckdb.connect()
+    for statement in STATEMENTS:
+        connection.execute(statement)
+    yield connection
+    connection.close()
+
+
+def logged(*log, run="r1", started=START):
+    layout = Layout(head(run, started=started))
+    return [item for n, event in enumerate(log, 1) for item in layout.items(n, event) if isinstance(item, Logged)]
+
+
+def batches(file):
+    return file.fetch("select count(*) from event_batch")[0][0]
+
+
+def same(found, expected):
+    """Compare rows to the last bit: a NaN is itself, and -0.0 is not 0.0."""
+    return [tuple(map(repr, row)) for row in found] == [tuple(map(repr, row)) for row in expected]
+
+
+@settings(max_examples=150, deadline=None)
+@given(log=st.lists(events, min_size=1, max_size=6), started=st.sampled_from([0, START]))
+def test_whichever_way_rows_are_made_they_are_the_same(laboratory, log, started):
+    laid = logged(*log, started=started)
+    seqs = list(range(7, 7 + len(laid)))
+    expected = [one.row(seq) for one, seq in zip(laid, seqs, strict=True)]
+    for made in (batch_of(seqs, laid), batch_of((), (), expected), batch_of(seqs[:1], laid[:1], expected[1:])):
+        laboratory.execute("delete from event_batch")
+        laboratory.executemany("insert into event_batch values (?, ?)", made)
+        assert same(laboratory.execute(ROWS).fetchall(), expected)
+        assert made[-1][0] == seqs[-1]
+    laboratory.execute("delete from event_batch")
+    laboratory.register("many", table_of(seqs, laid))
+    assert same(laboratory.execute("select * from many").fetchall(), expected)
+
+
+def test_an_event_with_every_field_and_one_with_none(laboratory):
+    for log in ([EVERY_FIELD], [Event(0, "run_started")], [EVERY_FIELD, Event(0, "run_started")]):
+        laid = logged(*log)
+        laboratory.execute("delete from event_batch")
+        laboratory.executemany("insert into event_batch values (?, ?)", batch_of([1, 2][: len(laid)], laid))
+        expected = [one.row(seq) for seq, one in enumerate(laid, 1)]
+        assert same(laboratory.execute(ROWS).fetchall(), expected)
+    laboratory.execute("delete from event_batch")
+
+
+@pytest.mark.parametrize("cost", [math.inf, -math.inf, math.nan, -0.0, 5e-324, 1.7976931348623157e308, 0.1])
+def test_any_cost_is_read_as_it_was(file, cost):
+    # JSON has no number for some; and one of them must not harm those beside it.
+    file.commit(logged(note(1, cost=1e308), note(2, cost=cost), note(3, cost=1e308)))
+    found = file.fetch("select cost from event order by seq")
+    assert same(found, [(1e308,), (cost,), (1e308,)])
+
+
+class Word(StrEnum):
+    ONE = "one"
+
+
+def test_numbers_and_texts_of_other_classes_are_taken(file):
+    np = pytest.importorskip("numpy")
+
+    class Count(int):
+        pass
+
+    file.commit(logged(note(1, cost=np.float64(0.5), tokens=Count(3), status=Word.ONE), note(2, cost=Decimal("0.25"))))
+    assert file.fetch("select cost, tokens, status from event order by seq") == [(0.5, 3, "one"), (0.25, 0, None)]
+
+
+def test_they_are_read_as_rows_before_and_after_rows_are_made_of_them(file):
+    for n in range(10):
+        file.commit([("lease", ("r1", "me")), *logged(note(n, error="x" * n), note(n, body={"n": n}))])
+    before = file.fetch(ROWS)
+    assert batches(file) == 10
+    assert [row[0] for row in before] == [seq for n in range(10) for seq in (3 * n + 2, 3 * n + 3)]
+    file.idle()
+    assert batches(file) == 0
+    assert file.fetch("select * from event_row order by seq") == before
+    assert file.fetch(ROWS) == before
+
+
+def test_rows_are_made_of_them_some_thousand_at_a_time(file, monkeypatch):
+    monkeypatch.setattr(file_module, "_MOVED", 20)
+    most = 0
+    for n in range(100):
+        file.commit(logged(note(n), note(n)))
+        file.tend()
+        most = max(most, batches(file))
+    assert 5 <= most <= 10
+    assert file.fetch("select count(*) from event") == [(200,)]
+
+
+def test_of_many_at_once_rows_are_made_at_once(file, monkeypatch):
+    monkeypatch.setattr(file_module, "_AT_ONCE", 50)
+    layout = Layout(head())
+    log = [note(n, body="x" * (5000 if n == 7 else 5), error="e" * (n % 2), cost=0.5) for n in range(60)]
+    file.commit([item for n, event in enumerate(log, 1) for item in layout.items(n, event)])
+    assert batches(file) == 0
+    assert file.fetch("select count(*) from event_row") == [(60,)]
+    file.commit(logged(note(1)))
+    assert batches(file) == 1
+    assert file.fetch("select seq from event order by seq") == [(n,) for n in range(1, 63) if n != 8]
+
+
+def test_whoever_opens_the_file_after_a_kill_reads_them_and_makes_rows_of_them(path, tmp_path):
+    store = DuckStore(path)
+    journal = store.admit(head())
+    for n in range(30):
+        journal.append(note(n))
+        wait_durable(journal)
+    log = store.events("r1")
+    killed = tmp_path / "killed.duckdb"
+    # What a kill leaves: the file and its log as they are just now.
+    for name in (path.name, f"{path.name}.wal", f"{path.name}.marks"):
+        killed.with_name(name.replace(path.name, killed.name)).write_bytes(path.with_name(name).read_bytes())
+    store.close()
+    reader = DuckStore(killed, read_only=True)
+    assert reader.fetch("select count(*) > 0 from event_batch") == [(True,)]
+    assert reader.events("r1") == log
+    assert reader.query("select count(*) as n from event").n[0] == 30
+    reader.close()
+    again = DuckStore(killed)
+    assert again.damage is None
+    assert again.events("r1") == log
+    again.close()
+    with duckdb.connect(str(killed), read_only=True) as connection:
+        assert connection.execute("select count(*) from event_batch").fetchone() == (0,)
+        assert connection.execute("select count(*) from event_row").fetchone() == (30,)
+
+
+def test_closing_leaves_rows_only(path):
+    with ok.open(path) as store:
+        ended(store._kept, "r1")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.execute("select count(*) from event_batch").fetchone() == (0,)
+
+
+def test_pruning_takes_what_is_in_batches_too(store):
+    for n in range(4):
+        ended(store, f"r{n}", note(1, body="x" * 5000 + str(n)))
+    kept = store.events("r3")
+    store.prune(Keep(runs=1), dry_run=False)
+    assert store.fetch("select distinct run from event") == [("r3",)]
+    assert store.fetch("select count(*) from payload") == [(1,)]
+    assert store.events("r3") == kept
+
+
+def test_compacting_and_copying_keep_what_is_in_batches(store, tmp_path):
+    ended(store, "r1", *(note(n) for n in range(20)))
+    log = store.events("r1")
+    store.snapshot(tmp_path / "copy.duckdb")
+    copy = DuckStore(tmp_path / "copy.duckdb")
+    assert copy.events("r1") == log
+    copy.close()
+    store.compact()
+    assert store.events("r1") == log
+
+
+def test_the_space_of_what_was_moved_is_given_back(file, monkeypatch):
+    monkeypatch.setattr(file_module, "_MOVED", 500)
+    for n in range(300):
+        file.commit(logged(*(note(n * 10 + k, error="some words of text " * 5) for k in range(10))))
+        file.tend()
+    file.idle()
+    file._merge()
+    size = "select coalesce(sum(count), 0) from pragma_storage_info('event_batch') where segment_type = 'VARCHAR'"
+    assert file.fetch(size)[0][0] <= 60
+
+
+def test_when_rows_cannot_be_made_the_batches_stay_and_it_is_tried_again(file, monkeypatch):
+    file.commit(logged(note(1)))
+    broken = ("insert into event_row select nothing", "delete from event_batch")
+    with monkeypatch.context() as during:
+        during.setattr(file_module, "MOVE", broken)
+        file.idle()
+    file.commit(logged(note(2)))
+    assert [t for (t,) in file.fetch("select t * 1e6 from event order by seq")] == [1, 2]
+    assert batches(file) == 2
+    file.idle()
+    assert batches(file) == 0
+    assert file.fetch("select count(*) from event") == [(2,)]
+
+
+def test_what_changes_the_file_and_fails_leaves_the_batches(store, monkeypatch):
+    ended(store, "r1")
+    ended(store, "r2")
+    from orchkit.store import care
+
+    monkeypatch.setattr(care, "_FORGOTTEN", "delete from nowhere where until < ?")
+    with pytest.raises(StoreError, match="was not changed"):
+        store.prune(Keep(runs=0), dry_run=False)
+    assert len(store.events("r1")) == len(store.events("r2")) == 2
+    assert store.fetch("select count(*), count(distinct seq) from event") == [(4, 4)]
+
+
+def test_a_large_store_answers_the_same_with_and_without_batches(store, monkeypatch):
+    monkeypatch.setattr(file_module, "_MANY", 5)
+    queries = ["select * from {} order by all".format(view) for view in ("event", "attempt", "node_run", "run")]
+    for n in itertools.count():
+        ended(store, f"r{n}", *(Event(k, "completed", "a", attempt=k, status="ok", dur=5) for k in range(1, 5)))
+        found = [store.query(query) for query in queries]
+        monkeypatch.setattr(file_module, "_MANY", 10**9)
+        assert all(a.equals(b) for a, b in zip(found, map(store.query, queries), strict=True))
+        monkeypatch.setattr(file_module, "_MANY", 5)
+        if n == 5:
+            break
+    assert len(store.query("show tables")) == len(set(store.query("show tables").name))
+
+
+def test_what_arrives_while_a_large_store_is_asked_is_there_or_not_but_whole(store, monkeypatch):
+    monkeypatch.setattr(file_module, "_MANY", 5)
+    monkeypatch.setattr(file_module, "_MOVED", 7)
+    journal = store.admit(head("going"))
+    for n in range(200):
+        journal.append(note(n))
+        if n % 10 == 0:
+            seen = store.query("select n from event where run = 'going' order by n").n.tolist()
+            assert seen == list(range(1, len(seen) + 1))
+            assert len(seen) >= n + 1
+
+
+def test_what_a_batch_holds_is_refused_by_nothing_but_the_codec(file):
+    file.commit(logged(note(1, error="\x00 \u2028 \U0001f680 \" ' \\ \x1f")))
+    assert file.fetch("select error from event") == [("\x00 \u2028 \U0001f680 \" ' \\ \x1f",)]
