@@ -244,11 +244,16 @@ class Elected:
         place = self.place
         return isinstance(place, DuckFile) and place.is_quick()
 
-    def tend(self) -> None:
+    def is_large(self) -> bool:
+        """Say whether the file is this process's own and so large that what it is asked had better be rows."""
+        place = self.place
+        return isinstance(place, DuckFile) and place.is_large()
+
+    def tend(self, *, reading: bool = False) -> None:
         """Let the owner make rows of its batches, and merge its log, when it is time to."""
         place = self.place
         if isinstance(place, DuckFile):
-            place.tend()
+            place.tend(reading=reading)
 
     def idle(self) -> float:
         """Let the owner take care of the file in a quiet moment, and renew the leases when it is time to."""

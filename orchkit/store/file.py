@@ -9,10 +9,9 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ctypes import py_object, pythonapi
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +161,7 @@ class DuckFile:
         self._took += (wall_micro() - begun - self._took) // 8
 
     def _sorted(self, batch: Sequence[Item]) -> tuple[dict[str, list[Row]], Counter[str], Any]:
-        """Give numbered rows by their tables, how many events of which runs are in them, and events if they are many."""
+        """Give numbered rows by table, how many events of which runs they have, and by themselves events if many."""
         rows: dict[str, list[Row]] = {}
         logged: list[Logged] = []
         seqs: list[int] = []
@@ -289,13 +288,26 @@ class DuckFile:
         self.closed = self._gone = False
         self.mark_anew()
 
-    def tend(self, *, quiet: bool = False) -> None:
-        """Make rows of the batches and merge the log, when it is time to; it is sooner in a quiet moment."""
-        if self._marks is not None:
-            if self._batched >= (1 if quiet else _MOVED):
-                self._move()
-            if self._checkpoints.due(quiet=quiet):
-                self._merge()
+    def is_large(self) -> bool:
+        """Say whether there is so much that a question about all of it takes longer than to prepare for it."""
+        return self._seq > _MANY
+
+    def tend(self, *, quiet: bool = False, reading: bool = False) -> None:
+        """Make rows of the batches and merge the log, when it is time to.
+
+        Parameters
+        ----------
+        quiet : bool
+            Nobody waits; it is time sooner.
+        reading : bool
+            Somebody is about to read much.
+        """
+        if self._marks is None:
+            return
+        if self._batched >= (1 if quiet or reading else _MOVED):
+            self._move()
+        if self._checkpoints.due(quiet=quiet):
+            self._merge()
 
     def idle(self) -> float | None:
         """Do what waits for a quiet moment; give the seconds until the next look."""
@@ -317,11 +329,6 @@ class DuckFile:
         self._batched = 0
         if self._checkpoints.committed():
             self.mark_anew()
-
-    def make_rows(self) -> None:
-        """Leave no batch, for a query of much; on the writer's thread."""
-        if self._marks is not None and self._batched and self._seq > _MANY:
-            self._move()
 
     def _make_rows(self) -> None:
         for statement in MOVE:
@@ -428,7 +435,7 @@ class DuckFile:
                 kinds = [statement.type for statement in statements]
                 if kinds != [duckdb.StatementType.SELECT] or _does_more(cursor, sql):
                     raise StoreError(f"store.sql takes one SELECT; {sql[:60]!r} is something else")
-                if self._seq > _MANY and _OF_EVENTS.search(sql):
+                if self.is_large() and _OF_EVENTS.search(sql):
                     _see_rows(cursor)
                 # An INSERT inside a WITH counts as a SELECT; this refuses it.
                 cursor.execute("begin transaction read only")
@@ -444,7 +451,7 @@ class DuckFile:
     @contextmanager
     def cursor(self, *, wide: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a cursor for one query; a `wide` one reads much, and gets several threads to do it."""
-        wide = wide and self._seq > _MANY and _THREADS > 1
+        wide = wide and self.is_large() and _THREADS > 1
         with self._lock:
             self._refuse_closed()
             try:

@@ -40,7 +40,7 @@ Entry = tuple[str, Row]
 
 
 class Logged(msgspec.Struct, frozen=True, gc=False):
-    """An event of which it is certain that it can be stored, and of which the row is not made yet.
+    """An event of which it is certain that it can be stored, and that is laid out when it is committed.
 
     Of these a thousand wait while a commit is on. As rows they would be a thousand tuples, through which the garbage
     collector goes again and again: a tenth of what a durable step costs.

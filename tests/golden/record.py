@@ -143,15 +143,14 @@ def _lines(store: DuckStore, run_id: str, *, batched: bool) -> list[str]:
         (PAYLOAD_COLUMNS, "payload where ref in (select ref from event where run = ?)"),
         (EVENT_COLUMNS, "event where run = ?"),
     ):
-        names = ", ".join(f'"{name}"' for name in columns)
-        rows = store.fetch(f"select {names} from {query} order by seq", [run_id])
+        names = columns
+        listed = ", ".join(f'"{name}"' for name in columns)
+        rows = store.fetch(f"select {listed} from {query} order by seq", [run_id])
         if batched and columns == EVENT_COLUMNS:
-            columns, rows = (
-                ("seq", "events"),
-                [row for n in range(0, len(rows), 5) for row in batch_of((), (), rows[n : n + 5])],
-            )
+            rows = [row for n in range(0, len(rows), 5) for row in batch_of((), (), rows[n : n + 5])]
+            names = ("seq", "events")
         for row in rows:
-            cells = dict(zip(columns, map(_plain, row), strict=True))
+            cells = dict(zip(names, map(_plain, row), strict=True))
             lines.append(
                 json.dumps({name: cell for name, cell in cells.items() if cell is not None}, ensure_ascii=False)
             )

@@ -256,3 +256,34 @@ def test_the_engines_clock_follows_a_machine_that_slept_and_never_goes_back(monk
     wall[0] -= 3600 * second  # somebody set the wall back
     mono[0] += second
     assert clock() == (1_002 + 8 * 3600 + 1) * 1_000_000 + 3_000
+
+
+def test_a_turn_ends_after_bodies_that_wait_for_nothing_and_before_those_that_do() -> None:
+    async def scene(host: LiveHost, now: list[int]) -> None:
+        told: list[bool] = []
+
+        async def at_once() -> str:
+            return "done"
+
+        fibre = Attempt(host, 1, 10**9)
+        host.at_turn_end(told.append)
+        host.kernel.start(fibre, fibre.go(at_once))
+        while not told:
+            await turns(1)
+        assert told == [True]
+        assert fibre.result == "done"
+
+        forever = asyncio.Event()
+
+        async def waiting() -> None:
+            await forever.wait()
+
+        second = Attempt(host, 2, 10**9)
+        host.kernel.start(second, second.go(waiting))
+        host.at_turn_end(told.append)
+        await turns(6)
+        assert told == [True, False]
+        forever.set()
+        await turns(3)
+
+    on_a_loop(scene)

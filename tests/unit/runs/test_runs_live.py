@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -686,3 +688,41 @@ def test_what_a_step_sets_in_its_context_variables_does_not_reach_its_successors
         return variable.get()
 
     assert wf.start("x", durability="memory").result(WAIT) == "unset"
+
+
+@pytest.mark.parametrize("durability", ["memory", "group", "strict"])
+def test_a_run_that_has_ended_is_freed_without_the_garbage_collector(
+    store: ok.Store, durability: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed: list[weakref.ref[Any]] = []
+
+    class Seen(live.Execution):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            executed.append(weakref.ref(self))
+
+    monkeypatch.setattr(live, "Execution", Seen)
+    wf = ok.Workflow("freed", input=int)
+    wf.approval("review", answer=bool, show="double")
+
+    @wf.step
+    async def double(input: int) -> int:
+        return 2 * input
+
+    @wf.step
+    def keep(double: int, review: bool) -> int:
+        return double
+
+    def whole() -> None:
+        run = wf.start(4, store=store, durability=durability).wait_settled(WAIT)
+        run.answer("review", True)
+        assert run.result(WAIT) == 8
+
+    gc.disable()
+    try:
+        whole()
+        for _ in range(5):
+            engine_thread().call(lambda: None)  # what the engine still has in hand is let go
+        assert [one() for one in executed] == [None]
+    finally:
+        gc.enable()

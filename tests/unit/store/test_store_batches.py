@@ -2,19 +2,18 @@
 
 import itertools
 import math
-import resource
 from decimal import Decimal
 from enum import StrEnum
 
 import duckdb
 import pytest
-from conformance import EVERY_FIELD, START, end, ended, head, note, wait_durable
+from conformance import EVERY_FIELD, START, ended, head, note, wait_durable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_conformance import events
 
 import orchkit as ok
-from orchkit.errors import StoreError, StoreUnreadable
+from orchkit.errors import StoreError
 from orchkit.model.events import Event
 from orchkit.store import file as file_module
 from orchkit.store.batches import batch_of, table_of
@@ -22,7 +21,7 @@ from orchkit.store.care import Keep
 from orchkit.store.duck import DuckStore
 from orchkit.store.file import DuckFile
 from orchkit.store.rows import Layout, Logged
-from orchkit.store.schema import EVENT_COLUMNS, EVENT_ROW, STATEMENTS
+from orchkit.store.schema import STATEMENTS
 
 ROWS = "select * from event order by seq"
 
@@ -233,7 +232,7 @@ def test_what_changes_the_file_and_fails_leaves_the_batches(store, monkeypatch):
 
 def test_a_large_store_answers_the_same_with_and_without_batches(store, monkeypatch):
     monkeypatch.setattr(file_module, "_MANY", 5)
-    queries = ["select * from {} order by all".format(view) for view in ("event", "attempt", "node_run", "run")]
+    queries = [f"select * from {view} order by all" for view in ("event", "attempt", "node_run", "run")]
     for n in itertools.count():
         ended(store, f"r{n}", *(Event(k, "completed", "a", attempt=k, status="ok", dur=5) for k in range(1, 5)))
         found = [store.query(query) for query in queries]
