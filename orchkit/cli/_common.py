@@ -92,8 +92,12 @@ def asked_rightly() -> Iterator[None]:
 
 
 def refuse_missing(path: Path) -> None:
-    """Refuse a path where no file is: a command on a store makes none."""
+    """Refuse a path where no file is: a command on a store makes none. Of one that was lost opening it tells more."""
     if not os.path.exists(path):  # Path's own raises for a name that is too long
+        from orchkit.store.lost import refuse_lost
+
+        with contextlib.suppress(OSError):
+            refuse_lost(path.absolute())
         raise Refusal(f"{path} does not exist; give the path of a store by --store")
 
 

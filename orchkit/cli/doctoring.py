@@ -45,6 +45,9 @@ _LEFTOVERS: Final = {
     ".migrating": "of a migration that was cut short; delete it while nobody has the store open",
     ".compacting": "of a compaction that was cut short; the next one deletes it, or delete it yourself",
     ".rescue-": "of a rescue that was cut short; delete it",
+    ".mending": "of a repair that was cut short; the next one deletes it, or delete it yourself",
+    ".new": "of a store or of marks that were just being made; delete it while nobody has the store open",
+    ".part": "of a copy that was cut short; delete it",
 }
 
 

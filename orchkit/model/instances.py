@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchkit.model.events import Event
-from orchkit.model.turns import Turns
+from orchkit.model.smallest import SmallestFirst
 
 __all__ = ["MapState", "Open"]
 
@@ -23,7 +23,7 @@ class MapState:
         How many have begun and not settled, and how many have settled, but for those that failed.
     values : list
         Per item, what it delivered; None where nothing, or not yet.
-    again : Turns
+    again : SmallestFirst
         Items that were invalidated, and why: they start again, before `next`.
     failed : set of int
         Items that failed the run.
@@ -38,7 +38,7 @@ class MapState:
         self.next = 0
         self.running = 0
         self.done = 0
-        self.again: Turns[int] = Turns()
+        self.again: SmallestFirst[int] = SmallestFirst()
         self.degraded: set[int] = set()
         self.failed: set[int] = set()
         self.skipped: set[int] = set()

@@ -11,8 +11,8 @@ from typing import Any
 from orchkit.model.graph import Graph
 from orchkit.model.instances import MapState, Open
 from orchkit.model.shared import SharedState
+from orchkit.model.smallest import SmallestFirst
 from orchkit.model.standings import COMPLETED, DEGRADED, IDLE, OPEN
-from orchkit.model.turns import Turns
 
 __all__ = ["RunState", "map_state", "result_of"]
 
@@ -56,7 +56,7 @@ class RunState:
         again.
     replaced : dict
         The same of those that have settled again, as long as something that has used the old value is `stale`.
-    stale : Turns
+    stale : SmallestFirst
         ``(node index, item)`` to why it must be invalidated before anything else happens.
     errors : set of int
         Nodes that were skipped because they failed.
@@ -128,7 +128,7 @@ class RunState:
         self.generations: dict[int, dict[int, int]] = {}
         self.before: dict[int, tuple[bool, Any]] = {}
         self.replaced: dict[int, tuple[bool, Any]] = {}
-        self.stale: Turns[tuple[int, int]] = Turns()
+        self.stale: SmallestFirst[tuple[int, int]] = SmallestFirst()
         self.errors: set[int] = set()
         self.effected: set[int] = set()
         self.fixed: set[int] = set()

@@ -49,8 +49,8 @@ class _Link:
         if schema != SCHEMA_VERSION:
             self._socket.close()
             raise StoreBusy(
-                f"the store is held by process {notice.pid}, whose orchkit writes schema version {schema} and this one "
-                f"{SCHEMA_VERSION}; use the same orchkit in both",
+                f"{notice.store} is held by process {notice.pid}, whose orchkit writes schema version {schema} and "
+                f"this one {SCHEMA_VERSION}; use the same orchkit in both",
                 pid=notice.pid,
             )
 
@@ -226,7 +226,8 @@ class RemoteFile:
                 warnings.warn(f"{self._is_silent()}; what was written waits for it", StoreNotice, stacklevel=2)
 
     def _is_silent(self) -> str:
-        return f"process {self.pid} holds the store and says nothing, as one that was stopped: let it go on"
+        held = f"process {self.pid} holds {self._notice.store}"
+        return f"{held} and says nothing, as one that was stopped: let it go on"
 
     @property
     def damage(self) -> Damage | None:

@@ -37,12 +37,15 @@ class Notice(msgspec.Struct, frozen=True):
         Path of its Unix socket; empty where it serves nobody.
     token : str
         What it must be told first; the file is readable by its user only.
+    store : str
+        Name of the store's file, for messages.
     """
 
     pid: int
     host: str
     address: str
     token: str
+    store: str = ""
 
     def is_there(self) -> bool:
         """Say whether it is of a process that lives, and not of an owner that was killed."""
@@ -158,7 +161,9 @@ def read_notice(path: Path) -> Notice | None:
     try:
         file = os.open(_notice_path(path), os.O_RDONLY | _PLAIN)
         with open(file, "rb") as found:
-            return msgspec.json.decode(found.read(), type=Notice) if _is_ours(file) else None
+            if not _is_ours(file):
+                return None
+            return msgspec.structs.replace(msgspec.json.decode(found.read(), type=Notice), store=path.name)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from orchkit.errors import StoreError
 from orchkit.store.look import wal_path
+from orchkit.store.names import refuse_unfit_name
 
 __all__ = ["checked_folder", "checked_target", "part_of", "refuse_own"]
 
@@ -33,8 +34,10 @@ def checked_target(target: Path, store: Path) -> Path:
     Raises
     ------
     StoreError
-        If something is there, if no file can be made there, or if the name belongs to the store.
+        If something is there, if no file can be made there, if no store can have that name, or if it belongs to the
+        store.
     """
+    refuse_unfit_name(target)
     part = part_of(target)
     refuse_own((target, wal_path(target), part, wal_path(part)), store)
     for name in (target, wal_path(target)):

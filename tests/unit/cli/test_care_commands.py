@@ -14,6 +14,7 @@ import store_lab
 from store_workflows import hello, settled
 
 import orchkit as ok
+from orchkit.errors import StoreError
 from orchkit.hall.store import Store
 from orchkit.model.events import Event
 from orchkit.model.records import Head
@@ -287,12 +288,28 @@ def test_a_file_that_does_not_open(orchkit, path, lab):
 
 
 def test_what_lies_beside_it(orchkit, path, lab):
-    for name in ("lab.duckdb.damaged-20261123", "lab.duckdb.migrating", "lab.duckdb.compacting"):
-        path.with_name(name).write_bytes(b"old")
+    left = ["compacting", "damaged-20261123", "mending", "mending.wal", "migrating", "new", "part"]
+    for ending in left:
+        path.with_name(f"lab.duckdb.{ending}").write_bytes(b"old")
     told = orchkit("doctor", "--store", path, "--json")
     assert told["healthy"] is True
     names = [finding["what"].split()[0] for finding in told["findings"] if finding["code"] == "leftover"]
-    assert names == ["lab.duckdb.compacting", "lab.duckdb.damaged-20261123", "lab.duckdb.migrating"]
+    assert names == [f"lab.duckdb.{ending}" for ending in left]
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["runs"]])
+def test_a_file_that_was_taken_away_is_told_with_what_is_missing(orchkit, path, lab, command):
+    path.unlink()
+    said = orchkit(*command, "--store", path, code=2)
+    assert "lab.duckdb is not there, but lab.duckdb.marks beside it is" in said
+    assert "acknowledged events are missing" in said
+
+
+@pytest.mark.parametrize("name", ["what?.duckdb", "back\\slash.duckdb", "n" * 240])
+def test_a_copy_by_a_name_that_no_store_can_have_is_refused(path, lab, name):
+    with ok.open(path) as store, pytest.raises(StoreError, match=r"use a (path without it|shorter one)"):
+        store.snapshot(path.with_name(name))
+    assert not path.with_name(name).exists()
 
 
 def test_room_that_a_compaction_would_give_back(orchkit, path):

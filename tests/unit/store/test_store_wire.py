@@ -524,7 +524,7 @@ def test_an_owner_that_was_stopped_is_named_to_who_reads_and_waited_for_by_who_w
         os.kill(second.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, second.pid, os.WSTOPPED)
         try:
-            with pytest.raises(StoreBusy, match=f"process {second.pid} holds the store and says nothing") as caught:
+            with pytest.raises(StoreBusy, match=f"process {second.pid} holds {path.name} and says nothing") as caught:
                 store._elected.place.heads()
             assert caught.value.pid == second.pid
             journal.append(note(2))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TypeVar
 
-__all__ = ["Turns"]
+__all__ = ["SmallestFirst"]
 
 K = TypeVar("K", int, tuple[int, int])
 
 
-class Turns(dict[K, str]):
+class SmallestFirst(dict[K, str]):
     """A dict from what waits to why, whose smallest key is at hand however many there are.
 
     Only `put` and `drop` may change it.
