@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ctypes import py_object, pythonapi
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 import duckdb
@@ -419,6 +420,8 @@ class DuckFile:
             except duckdb.Error as error:
                 self._refuse_closed(error)
                 raise unreadable(self.path, error) from error
+            finally:
+                del cursor
 
     def query(self, sql: str, parameters: Sequence[Any] | None = None, *, arrow: bool = False) -> Any:
         """Run one SELECT that is not our own, and give a DataFrame, or its rows as an Arrow IPC stream.
@@ -429,6 +432,7 @@ class DuckFile:
             For anything else, or what DuckDB refuses.
         """
         with self.cursor(wide=True) as cursor:
+            statements: Sequence[duckdb.Statement] = ()
             try:
                 statements = cursor.extract_statements(sql)
                 # Not EXPLAIN either: with ANALYZE it executes what it explains.
@@ -447,6 +451,8 @@ class DuckFile:
                 if is_damage(error):
                     raise unreadable(self.path, error) from error
                 raise StoreError(f"{_said(error)}: {str(sql)[:200]!r}") from error
+            finally:
+                del statements, cursor
 
     @contextmanager
     def cursor(self, *, wide: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -465,6 +471,11 @@ class DuckFile:
         try:
             with cursor:
                 yield cursor
+        except BaseException as error:
+            # An error keeps what its frames have at hand. Python may end with a daemon thread that has just caught it,
+            # and nobody would free DuckDB's part of it then.
+            clear_frames(error.__traceback__)
+            raise
         finally:
             with self._lock:
                 self._reading.remove(cursor)
@@ -473,6 +484,7 @@ class DuckFile:
                     with suppress(duckdb.Error):  # the instance is dead, or is closed now
                         self._connection.execute("set threads = 1")
                 self._lock.notify_all()
+            del cursor
 
     def _refuse_closed(self, cause: BaseException | None = None) -> None:
         if self.closed:

@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
+import duckdb
 import pytest
 from broken import write_and_die
 from conformance import head, note
 
+from orchkit.errors import StoreError
 from orchkit.store.duck import DuckStore
 
 HERE = Path(__file__).parent
@@ -67,6 +70,30 @@ def test_an_owner_whose_daemon_threads_read(filled, question):
             said, errors = child.communicate(timeout=60)
             assert (child.returncode, said) == (0, "DuckFile\n"), errors
             assert errors == ""
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.fetch("select no_such_column from event"),
+        lambda store: store.fetch("select error('now') from event"),
+        lambda store: store.query("select error('now') from event"),
+        lambda store: store.query("select from where"),
+        lambda store: store.query("delete from event_row"),
+        lambda store: store.arrow("select error('now') from event", None),
+    ],
+)
+def test_an_error_keeps_nothing_of_duckdb(filled, ask):
+    store = DuckStore(filled)
+    with pytest.raises(StoreError) as caught:
+        ask(store)
+    error, kept = caught.value, []
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            kept += [value for value in frame.f_locals.values() if type(value).__module__.startswith("_duckdb")]
+        error = error.__cause__
+    store.close()
+    assert [one for one in kept if not isinstance(one, duckdb.Error)] == []
 
 
 @pytest.mark.parametrize("end", END)
