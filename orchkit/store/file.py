@@ -29,6 +29,7 @@ from orchkit.store.checkpoint import Checkpoints
 from orchkit.store.damage import Damage
 from orchkit.store.held import inode_of, release
 from orchkit.store.leases import Leases
+from orchkit.store.leaving import forget_at_end
 from orchkit.store.look import is_damage, last_seq, unreadable
 from orchkit.store.opening import open_file
 from orchkit.store.rows import Entry, Item, Logged, Row, body_of, event_of, head_of, row_by_row
@@ -99,6 +100,7 @@ class DuckFile:
         self._lock = threading.Condition()
         self._reading: list[duckdb.DuckDBPyConnection] = []
         self._wide = 0  # of them; they have several threads
+        self._ended: list[duckdb.DuckDBPyConnection] = []
         self._gone = False
         self._seq = 0
         self._took = 0  # microseconds, of the last few commits
@@ -107,6 +109,7 @@ class DuckFile:
         self.leases = Leases()
         self._checkpoints = Checkpoints(path)
         self._open(read_only=read_only, confirmed=confirmed)
+        forget_at_end(self)
 
     def _open(self, *, read_only: bool = False, confirmed: bool = False) -> None:
         opened = open_file(self.path, read_only=read_only, confirmed=confirmed)
@@ -506,7 +509,7 @@ class DuckFile:
     def _end_reading(self) -> None:
         # DuckDB refuses to close while a cursor is at work. One that has not begun yet does not notice that it is
         # interrupted, so it is told again. They are kept: see `leaving` for who destroys one when Python ends.
-        self._ended = self._reading.copy()
+        self._ended += self._reading
         while self._reading:
             for cursor in self._reading:
                 with suppress(duckdb.Error):  # it has just ended
@@ -522,6 +525,8 @@ class DuckFile:
             with suppress(duckdb.Error):  # what could not be merged stays in the log
                 self._connection.close()
         finally:
+            # Whoever keeps this object, such as a daemon thread that Python ends with, keeps nothing of DuckDB.
+            del self._connection, self._writing
             release(self._inode)
             self._gone = True
             self._lock.notify_all()
@@ -535,7 +540,12 @@ class DuckFile:
         # Kept alive for as long as the child lives: its destructor would checkpoint the parent's file and delete the
         # write-ahead log that the parent goes on writing to, and what that acknowledges then would be lost in a
         # crash. The frame of the writer's thread keeps it too, but only because CPython forgets to free it.
-        pythonapi.Py_IncRef(py_object(self._connection))
+        if hasattr(self, "_connection"):
+            pythonapi.Py_IncRef(py_object(self._connection))
+
+    def forget(self) -> None:
+        """Let go of the cursors that were interrupted, when nobody is inside DuckDB any more."""
+        self._ended.clear()
 
 
 def _does_more(cursor: duckdb.DuckDBPyConnection, sql: str) -> bool:

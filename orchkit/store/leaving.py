@@ -12,17 +12,30 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
+from weakref import WeakSet
 
 from orchkit.clock.ids import wall_micro
 from orchkit.errors import StoreError
 
-__all__ = ["refuse_late"]
+__all__ = ["forget_at_end", "refuse_late"]
 
 _ROOM: Final = str(Path(__file__).parent)
 _PATIENCE: Final = 5_000_000  # microseconds; what is interrupted leaves within a few milliseconds
 _PAUSE: Final = 0.005  # seconds
 _ENDS = threading.Event()
+
+
+class _Forgets(Protocol):
+    def forget(self) -> None: ...
+
+
+_FILES: WeakSet[_Forgets] = WeakSet()
+
+
+def forget_at_end(file: _Forgets) -> None:
+    """Call its `forget` when the program ends and nobody is here any more."""
+    _FILES.add(file)
 
 
 def refuse_late(name: str) -> None:
@@ -43,7 +56,9 @@ def _leave() -> None:
         # Even when nobody is here: who has just left may be in a destructor, and needs the interpreter to come out.
         threading.Event().wait(_PAUSE)
         if not _is_anybody_here() or wall_micro() > until:
-            return
+            break
+    for file in list(_FILES):
+        file.forget()
 
 
 def _is_anybody_here() -> bool:
