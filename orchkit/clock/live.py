@@ -203,7 +203,7 @@ class LiveHost:
         """Call `then` when the loop has done what is ready now, and tell it whether it is at rest.
 
         It is when no body runs and nothing is posted. Bodies that wait for nothing are done a turn or two later, and
-        are waited for.
+        are waited for: three turns at most.
         """
         self.loop.call_soon(self._end_turn, then, _GRACE_TURNS)
 

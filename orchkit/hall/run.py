@@ -65,7 +65,7 @@ class Run:
 
         Columns: seq, t (s since the start), wall (UTC, NaT for a virtual run), run, kind, node, item, generation,
         leg, attempt, status, dur (s), cost (USD), tokens, error, by, body. They mean what they mean in the store's
-        table ``event``, and differ from it in this: `seq` counts within the run, from 1; text that does not apply is
+        view ``event``, and differ from it in this: `seq` counts within the run, from 1; text that does not apply is
         "" and not null (node, status, error, by); `body` is the object and not JSON text; there is no `key`.
         Made anew each time. Of a live run the last rows may not be durable yet.
         """

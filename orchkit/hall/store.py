@@ -107,7 +107,7 @@ class Store(StoreFile):
         Returns
         -------
         pandas.DataFrame
-            What is recorded by now. The table ``event``, which `sql` sees, has the same rows, laid out a little
+            What is recorded by now. The view ``event``, which `sql` sees, has the same rows, laid out a little
             differently: see `Run.events`.
 
         Raises
@@ -128,7 +128,7 @@ class Store(StoreFile):
         return frame
 
     def sql(self, query: str) -> pd.DataFrame:
-        """Query the store: table ``event``; views ``attempt``, ``node_run``, ``effect``, ``approval``, ``run``.
+        """Query the store: views ``event``, ``attempt``, ``node_run``, ``effect``, ``approval``, ``run``.
 
         Parameters
         ----------

@@ -15,7 +15,7 @@ __all__ = ["event_frame"]
 
 
 def event_frame(head: Head, events: Sequence[Event]) -> pd.DataFrame:
-    """Lay a log out as a DataFrame with the columns of the table ``event``.
+    """Lay a log out as a DataFrame with the columns of the view ``event``.
 
     Returns
     -------

@@ -184,8 +184,8 @@ class LiveRun:
             else:
                 self._tell_outcome(value, error)
         self._tell_settled()
-        # What ends is freed at once, and not when the garbage collector comes: with two hundred runs at a time going
-        # through all objects for them took a tenth of the time.
+        # These make a cycle. Without it what ends is freed at once and not by the garbage collector, which took a tenth
+        # of the time of two hundred runs at once to go through all objects there are.
         self._execution.on_question = self._execution.on_event = self._execution.on_end = None
 
     def _tell_outcome(self, value: Any, error: BaseException | None) -> None:

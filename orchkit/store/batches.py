@@ -1,6 +1,6 @@
 """Batches: the events of a commit as a row of ``event_batch``, which holds them as JSON by columns.
 
-A row of twenty columns for each would take most of the time of a commit, and of the interpreter's lock.
+A row of twenty columns for each would take most of a commit's time, and hold the interpreter's lock for it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from orchkit.store.rows import Logged, Row, micros
-from orchkit.store.schema import EVENT_COLUMNS, EVENT_TYPES
+from orchkit.store.schema import EMPTY, EVENT_COLUMNS, EVENT_TYPES, ZERO
 
 __all__ = ["batch_of", "table_of"]
 
-_EMPTY: Final = frozenset({"node", "status", "error", "by", "key"})  # of an event: "" where a column has null
 # Where a column says nothing of any event it is left out; the view knows what that means.
-_SILENT: Final = _EMPTY | {"leg", "attempt", "tokens", "body", "ref"}
+_SILENT: Final = frozenset({*EMPTY, *ZERO, "body", "ref"})
 
 
 def batch_of(seqs: Sequence[int], logged: Sequence[Logged], rows: Sequence[Row] = ()) -> list[Row]:
@@ -36,7 +35,7 @@ def batch_of(seqs: Sequence[int], logged: Sequence[Logged], rows: Sequence[Row] 
     Returns
     -------
     list of tuple
-        A ``seq`` and a text each.
+        None, one or two: the ``seq`` of the last event, and a text.
     """
     batches = []
     if logged:
@@ -62,7 +61,7 @@ def table_of(seqs: Sequence[int], logged: Sequence[Logged]) -> Any:
     }
     columns = _of_logged(seqs, logged)
     columns["item"] = [item if item >= 0 else None for item in columns["item"]]
-    for name in _EMPTY:
+    for name in EMPTY:
         columns[name] = [text or None for text in columns[name]] if any(columns[name]) else [None] * len(seqs)
     return pa.table({name: pa.array(columns[name], kinds[kind]) for name, kind in EVENT_TYPES.items()})
 

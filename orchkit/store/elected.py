@@ -240,7 +240,7 @@ class Elected:
                 self.open_doors()
 
     def is_quick(self) -> bool:
-        """Say whether the next commit will take a few milliseconds at most: of a file of our own, on a fast disk."""
+        """Say whether the next commit will be quick: of a file of our own, on a fast disk, when nothing is due."""
         place = self.place
         return isinstance(place, DuckFile) and place.is_quick()
 

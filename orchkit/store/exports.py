@@ -138,13 +138,15 @@ def _salvage(cursor: duckdb.DuckDBPyConnection, table: str, part: Path) -> Expor
             for column in unread:
                 lost[column] += chunk.num_rows
         if table != name:
-            writer.write_table(batches := cursor.sql(schema.BATCHED).to_arrow_table().cast(shape))
+            batches = cursor.sql(schema.BATCHED).to_arrow_table()
+            writer.write_table(batches.cast(shape))
             rows += batches.num_rows
     told = ", ".join(f"{column} of {count} rows" for column, count in lost.items() if count)
     return Exported(name, rows, part.stat().st_size, f"could not be read and is null: {told}" if told else "")
 
 
 def _rows_of(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
+    """Say which table has the rows: of the view ``event`` another; in a file of the first version it is a table."""
     found = cursor.execute("select 1 from duckdb_tables() where table_name = 'event_row'").fetchall()
     return "event_row" if table == "event" and found else table
 

@@ -1,6 +1,6 @@
 """The file: one DuckDB file that this process has open, what it appends and what it reads.
 
-One thread appends, the writer's; any thread reads, on a cursor of its own.
+One thread at a time appends, the writer's or the engine's; any thread reads, on a cursor of its own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _select(columns: tuple[str, ...], table: str) -> str:
 PATIENCE = 10.0  # seconds
 _QUICK = 20_000  # microseconds
 _MOVED = 10_000  # events that are moved out of their batches together, in some 30 ms
-_AT_ONCE = 4_000  # events of one commit, of which rows are made at once
+_AT_ONCE = 4_000  # events; of more than that in one commit rows are made at once
 _EVENTS = _select(EVENT_COLUMNS, "event")
 _HEADS = _select(HEAD_COLUMNS, "admission")
 _REF = EVENT_COLUMNS.index("ref")
@@ -132,10 +132,10 @@ class DuckFile:
         """What is missing in the file."""
         return self.damage
 
-    # On the writer's thread
+    # On the thread that is at work: the writer's, or the engine's
 
     def is_quick(self) -> bool:
-        """Say whether the next commit will take a few milliseconds at most, and nothing is due that takes longer."""
+        """Say whether the next commit will take some 20 ms at most, and nothing is due that takes longer."""
         return self._took <= _QUICK and self._batched < _MOVED and not self._checkpoints.due()
 
     def commit(self, batch: Sequence[Item]) -> None:
@@ -165,7 +165,7 @@ class DuckFile:
         self._took += (wall_micro() - begun - self._took) // 8
 
     def _sorted(self, batch: Sequence[Item]) -> tuple[dict[str, list[Row]], Counter[str], Any]:
-        """Give numbered rows by table, how many events of which runs they have, and by themselves events if many."""
+        """Give numbered rows by table, how many events each run has, and the events by themselves if many."""
         rows: dict[str, list[Row]] = {}
         logged: list[Logged] = []
         seqs: list[int] = []
@@ -179,8 +179,10 @@ class DuckFile:
                 rows.setdefault(item[0], []).append((self._seq, *item[1]))
         events = rows.pop("event", [])
         runs = Counter([one.layout.run_id for one in logged] + [row[_RUN + 1] for row in events])
-        many = table_of(seqs, logged) if len(logged) > _AT_ONCE else None
-        if batches := batch_of(seqs if many is None else (), logged if many is None else (), events):
+        many = None
+        if len(logged) > _AT_ONCE:
+            many, seqs, logged = table_of(seqs, logged), [], []
+        if batches := batch_of(seqs, logged, events):
             rows["event_batch"] = batches
         return rows, runs, many
 
@@ -319,7 +321,7 @@ class DuckFile:
         return None
 
     def _move(self) -> None:
-        """Make rows of the batches."""
+        """Make rows of the batches, in a transaction of its own."""
         try:
             self._writing.execute("begin")
             self._make_rows()
@@ -327,7 +329,7 @@ class DuckFile:
         except duckdb.FatalException:
             raise  # the instance is dead, and only the file knows what came of it
         except duckdb.Error:
-            # They are as good as they are; so many later it is tried again.
+            # Batches are read as well as rows are; it is tried again when as many more have come.
             with suppress(duckdb.Error):
                 self._writing.execute("rollback")
         self._batched = 0
@@ -560,7 +562,8 @@ def _does_more(cursor: duckdb.DuckDBPyConnection, sql: str) -> bool:
 
 
 def _see_rows(cursor: duckdb.DuckDBPyConnection) -> None:
-    # Of batches that come from now on it need not know. By themselves the views take a third longer.
+    # The file's own views, which look for batches too, take a third longer. A batch that comes from now on is newer
+    # than the question.
     if not cursor.execute("select 1 from event_batch limit 1").fetchall():
         for view in VIEWS_OF_ROWS:
             cursor.execute(view)

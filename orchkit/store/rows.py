@@ -62,11 +62,10 @@ class Logged(msgspec.Struct, frozen=True, gc=False):
     body: str | None
     ref: str | None
 
-    def row(self, seq: int) -> Row:
-        """Make the row, with its number before it."""
+    def row(self) -> Row:
+        """Make the row, but for its ``seq``."""
         event, started = self.event, self.layout.started
         return (
-            seq,
             event.t / 1e6,
             stamp(started + event.t) if started else None,
             self.layout.run_id,
@@ -95,7 +94,7 @@ Item = Entry | Logged
 
 def row_by_row(items: Sequence[Item]) -> list[Entry]:
     """Make all the rows."""
-    return [("event", item.row(0)[1:]) if isinstance(item, Logged) else item for item in items]
+    return [("event", item.row()) if isinstance(item, Logged) else item for item in items]
 
 
 def run_of(entry: Entry) -> str | None:

@@ -1,12 +1,13 @@
 """The tables and views of a store file.
 
-Append-only, with no keys and no indexes: order is the order of ``seq``, and zone maps find a run without an index
-(secondary indexes were found stale after a crash in older DuckDB, and cost size for nothing). What is analysed is a
-typed column; a body is JSON text, so that nothing depends on young types, and one that is long or binary is kept once.
+Append-only but for what is moved or pruned, with no keys and no indexes: order is the order of ``seq``, and zone maps
+find a run without an index (secondary indexes were found stale after a crash in older DuckDB, and cost size for
+nothing). What is analysed is a typed column; a body is JSON text, so that nothing depends on young types, and one that
+is long or binary is kept once.
 
-A commit puts its events into one row of ``event_batch``, as JSON by columns: DuckDB takes half the time for it that a
-row of twenty typed columns needs, and a fifth for a thousand. They are moved to ``event_row`` some thousand at a time,
-or when it is quiet. The view ``event`` has both, so that it makes no difference to who asks.
+A commit puts its events into one row of ``event_batch``, as JSON by columns: for one event DuckDB takes half the time
+that a row of twenty typed columns needs, and for a thousand a fifth. They are moved to ``event_row`` ten thousand at a
+time, or when it is quiet. The view ``event`` has both, so that it makes no difference to who asks.
 
 What ``store.sql`` sees. Times ``t`` and lengths ``dur`` are float seconds, ``t`` since the start of the run; ``wall``
 and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
@@ -84,6 +85,7 @@ from orchkit.model.events import FINAL
 __all__ = [
     "APPENDED",
     "BATCHED",
+    "EMPTY",
     "EVENT_COLUMNS",
     "EVENT_ROW",
     "EVENT_TYPES",
@@ -95,6 +97,7 @@ __all__ = [
     "TABLES",
     "VIEWS_OF_ROWS",
     "WITHIN",
+    "ZERO",
 ]
 
 SCHEMA_VERSION: Final = 2
@@ -122,22 +125,27 @@ APPENDED: Final = {
         seq bigint, holder varchar, host varchar, boot varchar, pid integer, born varchar, until timestamp)""",
     "lease": "create table lease(seq bigint, run varchar, holder varchar)",
 }
-"""The tables that the writer appends to, in the order in which a batch's rows go into them; ``seq`` comes first, of a
-row of ``event_batch`` the last of its events."""
+"""The tables that the writer appends to; ``seq`` comes first, in ``event_batch`` that of the last event of a row."""
 
 NUMBERED: Final = ("admission", "payload", "event", "holder", "lease")
-"""Whose rows have a ``seq`` each, all different."""
+"""The tables, and the view, whose rows have a ``seq`` each, all different."""
 
 WITHIN: Final = ("event_row", "event_batch")
 """What the view ``event`` is made of, and nobody need ask for."""
+
+EMPTY: Final = ("node", "status", "error", "by", "key")
+"""Columns that are null where an event has ""."""
+
+ZERO: Final = ("leg", "attempt", "tokens")
+"""Columns that are 0 where a batch does not have them."""
 
 # As JSON has them: a time as microseconds since 1970, and what says nothing as it is in an event, or not at all.
 _SHAPE: Final = ", ".join(f'"{name}": ["{kind}"]' for name, kind in (EVENT_TYPES | {"wall": "bigint"}).items())
 _SAYS: Final = {
     "wall": "make_timestamp(wall)",
     "item": "nullif(item, -1)",
-    **{name: f"nullif(\"{name}\", '')" for name in ("node", "status", "error", "by", "key")},
-    **{name: f"coalesce({name}, 0)" for name in ("leg", "attempt", "tokens")},
+    **{name: f"nullif(\"{name}\", '')" for name in EMPTY},
+    **{name: f"coalesce({name}, 0)" for name in ZERO},
 }
 _SAID: Final = ", ".join(f'{_SAYS.get(name, name)} as "{name}"' for name in EVENT_TYPES)
 _ALL: Final = ", ".join(f'unnest(batch."{name}") as "{name}"' for name in EVENT_TYPES)
@@ -228,6 +236,7 @@ _VIEWS: Final = (
 VIEWS_OF_ROWS: Final = tuple(
     view.replace("create view", "create temp view", 1) for view in ("create view event as from event_row", *_VIEWS)
 )
-"""The views as they are while there is no batch: DuckDB finds a quicker way through one table than through two."""
+"""The views for one connection, while there is no batch: DuckDB finds a quicker way through one table than through
+two."""
 
 STATEMENTS: Final = (*_OWN, EVENT_ROW, *APPENDED.values(), _EVENTS, *_VIEWS)

@@ -33,7 +33,7 @@ class StoreSize:
     beside : dict of str to int, bytes
         All other files that belong to it, by name.
     rows : dict of str to int
-        By table.
+        By table, and of the view ``event``.
     disk : int, bytes
         What is left on its disk.
     """

@@ -44,10 +44,10 @@ class Place(Protocol):
         """Append rows, all or none; durable when it returns. What it raises ends the writer."""
 
     def is_quick(self) -> bool:
-        """Say whether the next commit will take a few milliseconds at most, and nothing is due that takes longer."""
+        """Say whether the next commit will take some 20 ms at most, and nothing is due that takes longer."""
 
     def tend(self) -> None:
-        """Do what is due after so many commits and may take some ten milliseconds; those who wait have been told."""
+        """Do what is due after so many commits and takes some tens of milliseconds; who waited has been told."""
 
     def idle(self) -> float | None:
         """Do what waits for a quiet moment; give the seconds until the next look, None for never."""

@@ -104,7 +104,7 @@ def bare_commit(folder: Path) -> Callable[[], object]:
     insert = f"insert into event_row values ({', '.join('?' * len(EVENT_COLUMNS))})"
     event = Event(1, "completed", "draft", attempt=1, status="ok", dur=900_000, body={"text": "x" * 180})
     (logged,) = Layout(Head("bare", "bench", started=1)).items(1, event)
-    return lambda: connection.execute(insert, logged.row(1))
+    return lambda: connection.execute(insert, (1, *logged.row()))
 
 
 def bare_sync(folder: Path) -> Callable[[], object]:
@@ -369,10 +369,7 @@ _CLIENT = """
 import sys, threading
 from orchkit.model.events import Event, settles
 from orchkit.model.records import Head
-from orchkit.store.batches import table_of
 from orchkit.store.duck import DuckStore
-from orchkit.store.file import DuckFile
-from orchkit.store.look import connect
 store = DuckStore(sys.argv[1])
 waiters, each = int(sys.argv[2]), int(sys.argv[3])
 print("open", flush=True); sys.stdin.readline()
@@ -427,7 +424,6 @@ _OWNER = """
 import sys
 from orchkit.model.events import Event
 from orchkit.model.records import Head
-from orchkit.store.batches import table_of
 from orchkit.store.duck import DuckStore
 store = DuckStore(sys.argv[1])
 journal, n = store.admit(Head(sys.argv[2], "bench", started=1)), 0
