@@ -295,16 +295,16 @@ class DuckStore:
         StoreError
             For anything else, or what DuckDB refuses.
         """
-        self._make_rows()
+        self._prepare()
         return self._read(lambda place: place.query(sql))
 
     def arrow(self, sql: str, parameters: Sequence[Any] | None) -> bytes:
         """Run one SELECT for another process, and give its rows as an Arrow IPC stream."""
-        self._make_rows()
+        self._prepare()
         packed: bytes = self._read(lambda place: _own(place).query(sql, parameters, arrow=True))
         return packed
 
-    def _make_rows(self) -> None:
+    def _prepare(self) -> None:
         # Before it is read: rows alone are read faster, and whoever reads much waits longer than for this.
         self._refuse()
         if self._elected.is_large() and not self._writer.on_it():

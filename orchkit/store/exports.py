@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,16 +120,16 @@ def _what_can_be_read(
         cursor.execute("begin transaction read only")
 
 
-def _salvage(cursor: duckdb.DuckDBPyConnection, table: str, part: Path) -> Exported:
+def _salvage(cursor: duckdb.DuckDBPyConnection, name: str, part: Path) -> Exported:
     """Read a table a chunk at a time; what cannot be read is null in the file."""
     import pyarrow.parquet as pq
 
-    name, table = table, _rows_of(cursor, table)
+    table = _rows_of(cursor, name)
     columns = cursor.execute(
         "select column_name, data_type from duckdb_columns() where table_name = ? order by column_index", [table]
     ).fetchall()
     shape = cursor.sql(f'select * from "{table}" limit 0').to_arrow_table().schema
-    rows, lost = 0, dict.fromkeys((column for column, _ in columns), 0)
+    rows, lost, batches = 0, dict.fromkeys((column for column, _ in columns), 0), 0
     with pq.ParquetWriter(part, shape, compression="zstd") as writer:
         for low in _chunks(cursor, table):
             chunk, unread = _chunk(cursor, table, columns, low)
@@ -137,18 +137,32 @@ def _salvage(cursor: duckdb.DuckDBPyConnection, table: str, part: Path) -> Expor
             rows += chunk.num_rows
             for column in unread:
                 lost[column] += chunk.num_rows
-        if table != name:
-            batches = cursor.sql(schema.BATCHED).to_arrow_table()
-            writer.write_table(batches.cast(shape))
-            rows += batches.num_rows
+        for batch in _batches(cursor) if table != name else ():
+            if batch is None:
+                batches += 1
+            else:
+                writer.write_table(batch.cast(shape))
+                rows += batch.num_rows
     told = ", ".join(f"{column} of {count} rows" for column, count in lost.items() if count)
-    return Exported(name, rows, part.stat().st_size, f"could not be read and is null: {told}" if told else "")
+    problems = [f"could not be read and is null: {told}"] if told else []
+    problems += [f"{batches} commits of events could not be read"] if batches else []
+    return Exported(name, rows, part.stat().st_size, "; ".join(problems))
 
 
 def _rows_of(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
     """Say which table has the rows: of the view ``event`` another; in a file of the first version it is a table."""
     found = cursor.execute("select 1 from duckdb_tables() where table_name = 'event_row'").fetchall()
     return "event_row" if table == "event" and found else table
+
+
+def _batches(cursor: duckdb.DuckDBPyConnection) -> Iterator[Any]:
+    """Read the events that are in batches, a batch at a time; None for one that cannot be read."""
+    ((last,),) = cursor.execute("select coalesce(max(rowid), -1) from event_batch").fetchall()
+    for place in range(last + 1):
+        try:
+            yield cursor.sql(schema.batched(f" where rowid = {place}")).to_arrow_table()
+        except duckdb.Error:
+            yield None
 
 
 def _chunks(cursor: duckdb.DuckDBPyConnection, table: str) -> range:

@@ -6,7 +6,6 @@ One thread at a time appends, the writer's or the engine's; any thread reads, on
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from orchkit.clock.ids import wall_micro
 from orchkit.errors import RunUnknown, StoreBusy, StoreError, StoreReadOnly, StoreUnreadable
 from orchkit.model.events import Event
 from orchkit.model.records import Head
-from orchkit.store.arrow import as_arrow
+from orchkit.store.asking import answer, said
 from orchkit.store.batches import batch_of, table_of
 from orchkit.store.checkpoint import Checkpoints
 from orchkit.store.damage import Damage
@@ -33,7 +32,7 @@ from orchkit.store.leaving import forget_at_end
 from orchkit.store.look import is_damage, last_seq, unreadable
 from orchkit.store.opening import open_file
 from orchkit.store.rows import Entry, Item, Logged, Row, body_of, event_of, head_of, row_by_row
-from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS, MOVE, VIEWS_OF_ROWS
+from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS, MOVE
 
 __all__ = ["DuckFile"]
 
@@ -53,13 +52,6 @@ _RUN, _N = (EVENT_COLUMNS.index(name) - 1 for name in ("run", "n"))  # a row lac
 _LAST_N = "select run, max(n) from event"
 _ADMITTED = "select run from admission"
 _AGAIN = 0.02  # seconds
-# Functions that do more than to read: on a connection of their own, outside the reading transaction, or to settings.
-_DOES_MORE = re.compile(
-    "json_execute_serialized_sql|external_resource|able_logging|able_profiling|truncate_duckdb_logs", re.IGNORECASE
-)
-_QUERY = re.compile(r"\bquery\b", re.IGNORECASE)
-_CALLS_QUERY = re.compile(r'"function_name":"query"|"error":true', re.IGNORECASE)
-_OF_EVENTS = re.compile(r"\b(event|attempt|node_run|approval|timeline|effect)\b", re.IGNORECASE)
 _THREADS = min(4, os.cpu_count() or 1)
 _MANY = 200_000  # rows; fewer are read before a second thread has been woken
 
@@ -143,6 +135,19 @@ class DuckFile:
         begun = wall_micro()
         self._refuse_to_write()
         rows, runs, many = self._sorted(batch)
+        try:
+            self._append(rows, many)
+        except duckdb.Error as error:
+            self._refuse_moved(error)
+            raise
+        self._refuse_moved()
+        for table in ("admission", "lease"):
+            self.leases.note(rows.get(table, ()), 1, -1)
+        self._batched += runs.total() - (0 if many is None else many.num_rows)
+        self._mark(runs)
+        self._took += (wall_micro() - begun - self._took) // 8
+
+    def _append(self, rows: Mapping[str, Sequence[Row]], many: Any) -> None:
         # A flush outside a transaction is one of its own: two statements fewer, a quarter of a lone step's time.
         together = len(rows) + (many is not None) > 1
         if together:
@@ -153,16 +158,15 @@ class DuckFile:
             appender.flush()
         if many is not None:
             self._insert(many)
-        else:
-            self._batched += runs.total()
         if together:
             self._writing.execute("commit")
-        if inode_of(self.path) != self._inode:
-            raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open")
-        for table in ("admission", "lease"):
-            self.leases.note(rows.get(table, ()), 1, -1)
-        self._mark(runs)
-        self._took += (wall_micro() - begun - self._took) // 8
+
+    def _is_in_place(self) -> bool:
+        return inode_of(self.path) == self._inode
+
+    def _refuse_moved(self, cause: BaseException | None = None) -> None:
+        if not self._is_in_place():
+            raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open") from cause
 
     def _sorted(self, batch: Sequence[Item]) -> tuple[dict[str, list[Row]], Counter[str], Any]:
         """Give numbered rows by table, how many events each run has, and the events by themselves if many."""
@@ -252,13 +256,14 @@ class DuckFile:
             self._make_rows()
             yield self._writing
             self._writing.execute("commit")
+            self._batched = 0
             self.mark_anew()  # what was acknowledged may have been taken away
         except duckdb.FatalException:
             raise  # nothing can be done with the file but to open it again
         except duckdb.Error as error:
             with suppress(duckdb.Error):
                 self._writing.execute("rollback")
-            raise StoreError(f"{self.path.name} was not changed: {_said(error)}; see that the disk has room") from error
+            raise StoreError(f"{self.path.name} was not changed: {said(error)}; see that the disk has room") from error
         finally:
             self._refs = None
 
@@ -308,11 +313,12 @@ class DuckFile:
         reading : bool
             Somebody is about to read much.
         """
-        if self._marks is None:
-            return
-        if self._batched >= (1 if quiet or reading else _MOVED):
+        many, long = self._batched >= (1 if quiet or reading else _MOVED), self._checkpoints.due(quiet=quiet)
+        if self._marks is None or not (many or long) or not self._is_in_place():
+            return  # what lies there now may have marks of its own
+        if many:
             self._move()
-        if self._checkpoints.due(quiet=quiet):
+        if long:
             self._merge()
 
     def idle(self) -> float | None:
@@ -437,27 +443,15 @@ class DuckFile:
             For anything else, or what DuckDB refuses.
         """
         with self.cursor(wide=True) as cursor:
-            statements: Sequence[duckdb.Statement] = ()
             try:
-                statements = cursor.extract_statements(sql)
-                # Not EXPLAIN either: with ANALYZE it executes what it explains.
-                kinds = [statement.type for statement in statements]
-                if kinds != [duckdb.StatementType.SELECT] or _does_more(cursor, sql):
-                    raise StoreError(f"store.sql takes one SELECT; {sql[:60]!r} is something else")
-                if self.is_large() and _OF_EVENTS.search(sql):
-                    _see_rows(cursor)
-                # An INSERT inside a WITH counts as a SELECT; this refuses it.
-                cursor.execute("begin transaction read only")
-                if arrow:
-                    return as_arrow(cursor.sql(sql, params=parameters or None))
-                return cursor.execute(statements[0], parameters or []).df()
+                return answer(cursor, sql, parameters, arrow=arrow, large=self.is_large())
             except (duckdb.Error, TypeError) as error:
                 self._refuse_closed(error)
                 if is_damage(error):
                     raise unreadable(self.path, error) from error
-                raise StoreError(f"{_said(error)}: {str(sql)[:200]!r}") from error
+                raise StoreError(f"{said(error)}: {str(sql)[:200]!r}") from error
             finally:
-                del statements, cursor
+                del cursor
 
     @contextmanager
     def cursor(self, *, wide: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -503,8 +497,8 @@ class DuckFile:
                 return
             self.closed = True
             self._end_reading()
-            if self._batched:
-                with suppress(duckdb.Error):  # it may be dead; the batches stay what they are
+            with suppress(duckdb.Error):  # it may be dead; the batches stay what they are
+                if self._batched and self._is_in_place():
                     self._move()
             self._shut()
 
@@ -548,27 +542,3 @@ class DuckFile:
     def forget(self) -> None:
         """Let go of the cursors that were interrupted, when nobody is inside DuckDB any more."""
         self._ended.clear()
-
-
-def _does_more(cursor: duckdb.DuckDBPyConnection, sql: str) -> bool:
-    if _DOES_MORE.search(sql):
-        return True
-    if not _QUERY.search(sql):
-        return False
-    # The function `query` runs a text that is put together only then, so that no pattern sees what is in it. A column
-    # of that name is nothing bad: only the parsed statement tells them apart.
-    parsed = cursor.execute("select json_serialize_sql(?)", [sql]).fetchone()
-    return parsed is None or _CALLS_QUERY.search(parsed[0]) is not None
-
-
-def _see_rows(cursor: duckdb.DuckDBPyConnection) -> None:
-    # The file's own views, which look for batches too, take a third longer. A batch that comes from now on is newer
-    # than the question.
-    if not cursor.execute("select 1 from event_batch limit 1").fetchall():
-        for view in VIEWS_OF_ROWS:
-            cursor.execute(view)
-
-
-def _said(error: BaseException) -> str:
-    # DuckDB's second paragraph draws the query with a caret; the first may name what was meant.
-    return str(error).partition("\n\n")[0].replace("\n", " ")

@@ -84,7 +84,6 @@ from orchkit.model.events import FINAL
 
 __all__ = [
     "APPENDED",
-    "BATCHED",
     "EMPTY",
     "EVENT_COLUMNS",
     "EVENT_ROW",
@@ -98,6 +97,7 @@ __all__ = [
     "VIEWS_OF_ROWS",
     "WITHIN",
     "ZERO",
+    "batched",
 ]
 
 SCHEMA_VERSION: Final = 2
@@ -139,21 +139,28 @@ EMPTY: Final = ("node", "status", "error", "by", "key")
 ZERO: Final = ("leg", "attempt", "tokens")
 """Columns that are 0 where a batch does not have them."""
 
-# As JSON has them: a time as microseconds since 1970, and what says nothing as it is in an event, or not at all.
+# A batch is such as {"seq": [7, 8], "t": [0.1, 0.2], "wall": [null, null], "kind": ["started", "completed"], "item":
+# [-1, -1], "status": ["", "final"], ...}: a time is microseconds since 1970, and what says nothing is as it is in an
+# event, or its column is left out.
 _SHAPE: Final = ", ".join(f'"{name}": ["{kind}"]' for name, kind in (EVENT_TYPES | {"wall": "bigint"}).items())
+_QUOTED: Final = {name: f'"{name}"' for name in EVENT_TYPES}
 _SAYS: Final = {
     "wall": "make_timestamp(wall)",
     "item": "nullif(item, -1)",
-    **{name: f"nullif(\"{name}\", '')" for name in EMPTY},
-    **{name: f"coalesce({name}, 0)" for name in ZERO},
+    **{name: f"nullif({_QUOTED[name]}, '')" for name in EMPTY},
+    **{name: f"coalesce({_QUOTED[name]}, 0)" for name in ZERO},
 }
-_SAID: Final = ", ".join(f'{_SAYS.get(name, name)} as "{name}"' for name in EVENT_TYPES)
-_ALL: Final = ", ".join(f'unnest(batch."{name}") as "{name}"' for name in EVENT_TYPES)
-BATCHED: Final = f"""select {_SAID} from (
-        select {_ALL} from (select from_json(events, '{{{_SHAPE}}}') as batch from event_batch))"""
-"""The events that are in batches, as rows."""
+_SAID: Final = ", ".join(f"{_SAYS.get(name, _QUOTED[name])} as {_QUOTED[name]}" for name in EVENT_TYPES)
+_ALL: Final = ", ".join(f"unnest(batch.{name}) as {name}" for name in _QUOTED.values())
 
-MOVE: Final = (f"insert into event_row {BATCHED} order by seq", "delete from event_batch")
+
+def batched(where: str = "") -> str:
+    """Give a query for the events that are in batches, as rows: of all batches, or of those that a condition tells."""
+    return f"""select {_SAID} from (
+        select {_ALL} from (select from_json(events, '{{{_SHAPE}}}') as batch from event_batch{where}))"""
+
+
+MOVE: Final = (f"insert into event_row {batched()} order by seq", "delete from event_batch")
 """What makes rows of the batches, in one transaction."""
 
 _OWN: Final = (
@@ -166,7 +173,7 @@ TABLES: Final = frozenset({"meta", "opening", "event_row", *APPENDED})
 _ENDS: Final = "kind in ('completed', 'failed', 'cancelled')"
 _SETTLES: Final = f"(kind in ('settled', 'skipped') or (kind = 'completed' and status = '{FINAL}'))"
 _TRY: Final = "run, node, item, generation, leg, attempt"
-_EVENTS: Final = f"create view event as select * from event_row union all {BATCHED}"
+_EVENTS: Final = f"create view event as select * from event_row union all {batched()}"
 _VIEWS: Final = (
     # The end of an attempt says all about it: to group its events would cost ten times as much in a large file. Only
     # in runs without an end can there be one that is open.

@@ -74,8 +74,8 @@ def _columns(table: str, statement: str) -> tuple[_Column, ...]:
     return tuple(_Column(name, kind, name in _NULLABLE[table], *_BOUNDS.get(kind, (0, 0))) for name, kind in named)
 
 
-_MADE: Final = {**APPENDED, "event": EVENT_ROW}
-_TABLES: Final = {table: _columns(table, _MADE[table]) for table in _NULLABLE}
+_STATEMENTS: Final = {**APPENDED, "event": EVENT_ROW}
+_TABLES: Final = {table: _columns(table, _STATEMENTS[table]) for table in _NULLABLE}
 
 
 class OwnerGone(Exception):

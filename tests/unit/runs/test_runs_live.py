@@ -721,8 +721,9 @@ def test_a_run_that_has_ended_is_freed_without_the_garbage_collector(
     gc.disable()
     try:
         whole()
-        for _ in range(5):
-            engine_thread().call(lambda: None)  # what the engine still has in hand is let go
+        for _ in range(5):  # what the engine and the writer still have in hand is let go
+            engine_thread().call(lambda: None)
+            store._kept._writer.call(lambda: None)
         assert [one() for one in executed] == [None]
     finally:
         gc.enable()

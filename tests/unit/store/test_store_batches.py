@@ -1,6 +1,8 @@
 """Batches: what a commit has of events is one row, read as rows at once and made rows of later."""
 
 import math
+import re
+from contextlib import suppress
 from decimal import Decimal
 from enum import StrEnum
 
@@ -12,13 +14,14 @@ from hypothesis import strategies as st
 from test_conformance import events
 
 import orchkit as ok
-from orchkit.errors import StoreError
+from orchkit.errors import OrchkitError, StoreError
 from orchkit.model.events import Event
-from orchkit.store import care
+from orchkit.store import asking, care
 from orchkit.store import file as file_module
 from orchkit.store.batches import batch_of, table_of
 from orchkit.store.care import Keep
 from orchkit.store.duck import DuckStore
+from orchkit.store.exports import rescue
 from orchkit.store.file import DuckFile
 from orchkit.store.rows import Layout, Logged
 from orchkit.store.schema import STATEMENTS
@@ -254,3 +257,42 @@ def test_what_arrives_while_a_large_store_is_asked_is_there_or_not_but_whole(sto
 def test_control_characters_and_quotes_are_read_as_they_were(file):
     file.commit(logged(note(1, error="\x00 \u2028 \U0001f680 \" ' \\ \x1f")))
     assert file.fetch("select error from event") == [("\x00 \u2028 \U0001f680 \" ' \\ \x1f",)]
+
+
+def test_a_batch_that_cannot_be_read_costs_no_other_in_an_export(path, tmp_path):
+    store = DuckStore(path)
+    ended(store, "r1")
+    store.close()
+    with duckdb.connect(str(path)) as connection:
+        connection.executemany(
+            "insert into event_batch values (?, ?)",
+            [*batch_of([90], logged(note(90))), (91, '{"seq": [91'), *batch_of([92], logged(note(92)))],
+        )
+    folder = tmp_path / "out"
+    told = {one.name: one for one in rescue(path, folder, overwrite=False)}
+    assert told["event"].problem == "1 commits of events could not be read"
+    assert duckdb.sql(f"select seq from '{folder}/event.parquet' order by seq").fetchall() == [(2,), (3,), (90,), (92,)]
+
+
+def test_what_is_put_in_the_place_of_an_open_file_keeps_its_marks(path, tmp_path):
+    other = DuckStore(tmp_path / "other.duckdb")
+    ended(other, "theirs")
+    other.close()
+    store = DuckStore(path)
+    journal = store.admit(head())
+    journal.append(note(1))
+    wait_durable(journal)
+    for ending in ("", ".marks"):
+        other.path.with_name(other.path.name + ending).replace(path.with_name(path.name + ending))
+    marks = path.with_name(path.name + ".marks").read_bytes()
+    journal.append(note(2))
+    with pytest.raises(OrchkitError, match="deleted, moved or replaced"):
+        wait_durable(journal)
+    with suppress(OrchkitError):
+        store.close()
+    assert path.with_name(path.name + ".marks").read_bytes() == marks
+
+
+def test_the_views_that_are_asked_of_rows_alone_are_those_that_read_events():
+    reading = {view.split()[2] for view in STATEMENTS if view.startswith("create view")} - {"run"}
+    assert set(re.findall(r"\w+", asking._OF_EVENTS.pattern.replace(r"\b", ""))) == reading
