@@ -20,7 +20,7 @@ from orchkit.store.batches import batch_of, table_of
 from orchkit.store.care import Keep
 from orchkit.store.duck import DuckStore
 from orchkit.store.file import DuckFile
-from orchkit.store.rows import Layout, Logged
+from orchkit.store.rows import Layout, Logged, head_row
 from orchkit.store.schema import STATEMENTS
 
 ROWS = "select * from event order by seq"
@@ -259,3 +259,24 @@ def test_what_arrives_while_a_large_store_is_asked_is_there_or_not_but_whole(sto
 def test_what_a_batch_holds_is_refused_by_nothing_but_the_codec(file):
     file.commit(logged(note(1, error="\x00 \u2028 \U0001f680 \" ' \\ \x1f")))
     assert file.fetch("select error from event") == [("\x00 \u2028 \U0001f680 \" ' \\ \x1f",)]
+
+
+def test_a_large_store_is_asked_as_it_is_at_one_moment(file, monkeypatch):
+    # What comes in many at once is in no batch: it is seen with what went before it, or not at all.
+    monkeypatch.setattr(file_module, "_MANY", 2)
+    monkeypatch.setattr(file_module, "_AT_ONCE", 5)
+    file.commit([("admission", head_row(head(), None)), *logged(*map(note, range(10)))])
+    prepare, runs = file_module._see_rows, itertools.count(2)
+
+    def and_meanwhile(cursor):
+        prepare(cursor)
+        run = head(f"r{next(runs)}")
+        items = [("admission", head_row(run, None)), *logged(*map(note, range(10)), run=run.run_id)]
+        file.commit(items[:3])
+        file.commit(items[3:])
+
+    monkeypatch.setattr(file_module, "_see_rows", and_meanwhile)
+    seen = file.query("select n from event where run = 'r2' order by n").n.tolist()
+    assert seen == list(range(1, len(seen) + 1))
+    file.idle()
+    assert file.query("select run from admission where run not in (select run from event)").run.tolist() == []
