@@ -486,10 +486,12 @@ class DuckFile:
                 return
             self.closed = True
             self._end_reading()
-            if self._batched:
-                with suppress(duckdb.Error):  # it may be dead; the batches stay what they are
-                    self._move()
-            self._shut()
+            try:
+                if self._batched:
+                    with suppress(duckdb.Error):  # it may be dead; the batches stay what they are
+                        self._move()
+            finally:
+                self._shut()  # also when somebody interrupts it, or nobody could ever open the file again
 
     def _end_reading(self) -> None:
         # DuckDB refuses to close while a cursor is at work. One that has not begun yet does not notice that it is

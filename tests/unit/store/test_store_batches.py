@@ -280,3 +280,23 @@ def test_a_large_store_is_asked_as_it_is_at_one_moment(file, monkeypatch):
     assert seen == list(range(1, len(seen) + 1))
     file.idle()
     assert file.query("select run from admission where run not in (select run from event)").run.tolist() == []
+
+
+def test_who_is_interrupted_while_rows_are_made_at_closing_has_let_the_file_go(path, monkeypatch):
+    store = DuckStore(path)
+    ended(store, "r1")
+    log = store.events("r1")
+
+    def interrupted(file):
+        file._writing.execute(file_module.MOVE[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr(DuckFile, "_make_rows", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.close()
+    store.close()
+    again = DuckStore(path)
+    assert again.damage is None
+    assert again.events("r1") == log
+    again.close()
