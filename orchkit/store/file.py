@@ -304,9 +304,11 @@ class DuckFile:
         """
         if self._marks is None:
             return
-        if self._batched >= (1 if quiet or reading else _MOVED):
+        due = self._checkpoints.due(quiet=quiet)
+        # Before a merge too: one block of batches that goes bad costs more than one of a column of rows.
+        if self._batched >= (1 if quiet or reading or due else _MOVED):
             self._move()
-        if self._checkpoints.due(quiet=quiet):
+        if due:
             self._merge()
 
     def idle(self) -> float | None:

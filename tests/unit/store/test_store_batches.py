@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 from decimal import Decimal
 from enum import StrEnum
 
@@ -15,10 +16,12 @@ from test_conformance import events
 import orchkit as ok
 from orchkit.errors import StoreError
 from orchkit.model.events import Event
+from orchkit.store import checkpoint
 from orchkit.store import file as file_module
 from orchkit.store.batches import batch_of, table_of
 from orchkit.store.care import Keep
 from orchkit.store.duck import DuckStore
+from orchkit.store.exports import rescue
 from orchkit.store.file import DuckFile
 from orchkit.store.rows import Layout, Logged, head_row
 from orchkit.store.schema import STATEMENTS
@@ -300,3 +303,40 @@ def test_who_is_interrupted_while_rows_are_made_at_closing_has_let_the_file_go(p
     assert again.damage is None
     assert again.events("r1") == log
     again.close()
+
+
+def test_before_the_log_is_merged_rows_are_made(file, monkeypatch):
+    # Batches are for the log: where a block of the file goes bad, all that asks for events asks for them.
+    monkeypatch.setattr(checkpoint, "_MOST_COMMITS", 5)
+    for n in range(5):
+        file.commit(logged(note(n)))
+        file.tend()
+    assert batches(file) == 5
+    file.commit(logged(note(5)))
+    file.tend()
+    assert file._checkpoints._commits == 0
+    assert batches(file) == 0
+    assert file.fetch("select count(*) from event_row") == [(6,)]
+
+
+def test_where_batches_cannot_be_read_the_rows_still_can(path, tmp_path):
+    file = DuckFile(path)
+    for n in range(200):
+        file.commit(logged(note(n)))
+    file.tend(quiet=True)
+    kept = file.fetch(ROWS)
+    for n in range(20):
+        file.commit(logged(*(note(n, error=random.Random(n + k).randbytes(100).hex()) for k in range(20))))
+    file._merge()
+    where = "select max(block_id) from pragma_storage_info('event_batch') where segment_type = 'VARCHAR'"
+    ((block,),) = file.fetch(where)
+    file._batched = 0  # as a kill leaves them
+    file.let_go()
+    with path.open("rb+") as damaged:
+        damaged.seek(3 * 4096 + block * 2**16 + 2**15)
+        damaged.write(b"damage")
+    told = {one.name: one for one in rescue(path, tmp_path / "out", overwrite=False)}
+    with duckdb.connect() as connection:
+        assert connection.execute(f"from '{tmp_path}/out/event.parquet' order by seq").fetchall() == kept
+    assert told["event"].rows == 200
+    assert told["event"].problem == "could not be read: what 20 of the last commits recorded"
