@@ -137,11 +137,22 @@ def _salvage(cursor: duckdb.DuckDBPyConnection, table: str, part: Path) -> Expor
             rows += chunk.num_rows
             for column in unread:
                 lost[column] += chunk.num_rows
-        if table != name:
-            writer.write_table(batches := cursor.sql(schema.BATCHED).to_arrow_table().cast(shape))
+        batches, unbatched = (None, "") if table == name else _batches(cursor)
+        if batches is not None:
+            writer.write_table(batches.cast(shape))
             rows += batches.num_rows
     told = ", ".join(f"{column} of {count} rows" for column, count in lost.items() if count)
-    return Exported(name, rows, part.stat().st_size, f"could not be read and is null: {told}" if told else "")
+    problems = [f"could not be read and is null: {told}" if told else "", unbatched]
+    return Exported(name, rows, part.stat().st_size, "; ".join(filter(None, problems)))
+
+
+def _batches(cursor: duckdb.DuckDBPyConnection) -> tuple[Any, str]:
+    """Give the events that are in batches, or None and what could not be read."""
+    try:
+        return cursor.sql(schema.BATCHED).to_arrow_table(), ""
+    except duckdb.Error:
+        ((count,),) = cursor.execute("select count(*) from event_batch").fetchall()
+        return None, f"could not be read: what {count} of the last commits recorded"
 
 
 def _rows_of(cursor: duckdb.DuckDBPyConnection, table: str) -> str:
