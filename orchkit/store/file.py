@@ -175,7 +175,7 @@ class DuckFile:
                 rows.setdefault(item[0], []).append((self._seq, *item[1]))
         events = rows.pop("event", [])
         runs = Counter([one.layout.run_id for one in logged] + [row[_RUN + 1] for row in events])
-        many = table_of(seqs, logged) if len(logged) > _AT_ONCE else None
+        many = _as_table(seqs, logged) if len(logged) > _AT_ONCE else None
         if batches := batch_of(seqs if many is None else (), logged if many is None else (), events):
             rows["event_batch"] = batches
         return rows, runs, many
@@ -528,6 +528,15 @@ class DuckFile:
         # write-ahead log that the parent goes on writing to, and what that acknowledges then would be lost in a
         # crash. The frame of the writer's thread keeps it too, but only because CPython forgets to free it.
         pythonapi.Py_IncRef(py_object(self._connection))
+
+
+def _as_table(seqs: Sequence[int], logged: Sequence[Logged]) -> Any:
+    try:
+        return table_of(seqs, logged)
+    except Exception:
+        # Then it is a batch. Arrow brings pandas along, which cannot be imported any more when Python ends; and it
+        # refuses numbers that a double can hold.
+        return None
 
 
 def _does_more(cursor: duckdb.DuckDBPyConnection, sql: str) -> bool:

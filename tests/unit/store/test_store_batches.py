@@ -340,3 +340,10 @@ def test_where_batches_cannot_be_read_the_rows_still_can(path, tmp_path):
         assert connection.execute(f"from '{tmp_path}/out/event.parquet' order by seq").fetchall() == kept
     assert told["event"].rows == 200
     assert told["event"].problem == "could not be read: what 20 of the last commits recorded"
+
+
+@pytest.mark.parametrize("cost", [Decimal("0.25"), 2**63, 10**30])
+def test_of_many_at_once_those_that_arrow_refuses_are_taken_too(file, monkeypatch, cost):
+    monkeypatch.setattr(file_module, "_AT_ONCE", 1)
+    file.commit(logged(note(1, cost=cost), note(2)))
+    assert file.fetch("select cost from event order by seq") == [(float(cost),), (0.0,)]
