@@ -51,10 +51,10 @@ def answer(
     kinds = [statement.type for statement in statements]
     if kinds != [duckdb.StatementType.SELECT] or _does_more(cursor, sql):
         raise StoreError(f"store.sql takes one SELECT; {sql[:60]!r} is something else")
-    if large and _OF_EVENTS.search(sql):
-        _see_rows(cursor)
     # An INSERT inside a WITH counts as a SELECT; this refuses it.
     cursor.execute("begin transaction read only")
+    if large and _OF_EVENTS.search(sql):
+        _see_rows(cursor)
     if arrow:
         return as_arrow(cursor.sql(sql, params=parameters or None))
     return cursor.execute(statements[0], parameters or []).df()
@@ -72,7 +72,8 @@ def _does_more(cursor: duckdb.DuckDBPyConnection, sql: str) -> bool:
 
 
 def _see_rows(cursor: duckdb.DuckDBPyConnection) -> None:
-    # Batches that come from now on need not be in the answer. By themselves the views take a third longer.
+    # In the transaction of the question, which sees no batch that comes from now on, nor what goes with it. By
+    # themselves the views take a third longer.
     if not cursor.execute("select 1 from event_batch limit 1").fetchall():
         for view in VIEWS_OF_ROWS:
             cursor.execute(view)

@@ -46,10 +46,19 @@ def batch_of(seqs: Sequence[int], logged: Sequence[Logged], rows: Sequence[Row] 
 
 
 def table_of(seqs: Sequence[int], logged: Sequence[Logged]) -> Any:
-    """Lay events out as an Arrow table of rows for ``event_row``.
+    """Lay events out as an Arrow table of rows for ``event_row``; None where Arrow refuses, and a batch is to do.
 
     For some thousand this costs less than a batch that is moved later, and for fewer more.
     """
+    try:
+        return _table(_of_logged(seqs, logged))
+    except Exception:
+        # It brings pandas along, which cannot be imported any more when Python ends, and it refuses numbers that a
+        # double can hold.
+        return None
+
+
+def _table(columns: dict[str, Sequence[Any]]) -> Any:
     import pyarrow as pa
 
     kinds = {
@@ -59,10 +68,9 @@ def table_of(seqs: Sequence[int], logged: Sequence[Logged]) -> Any:
         "varchar": pa.string(),
         "timestamp": pa.timestamp("us"),
     }
-    columns = _of_logged(seqs, logged)
     columns["item"] = [item if item >= 0 else None for item in columns["item"]]
     for name in EMPTY:
-        columns[name] = [text or None for text in columns[name]] if any(columns[name]) else [None] * len(seqs)
+        columns[name] = [text or None for text in columns[name]]
     return pa.table({name: pa.array(columns[name], kinds[kind]) for name, kind in EVENT_TYPES.items()})
 
 

@@ -275,10 +275,12 @@ class Elected:
         self.over = True  # who looks for an owner meanwhile stops
         self.close_doors()
         with self._lock:
-            self.place.let_go()
             seat, self._seat = self._seat, None
-        if seat is not None:
-            seat.leave()
+            try:
+                self.place.let_go()
+            finally:
+                if seat is not None:
+                    seat.leave()
 
     def disown(self) -> None:
         """Forget all of it in a forked child: file, seat and clients stay the parent's."""

@@ -145,7 +145,7 @@ def _salvage(cursor: duckdb.DuckDBPyConnection, name: str, part: Path) -> Export
                 rows += batch.num_rows
     told = ", ".join(f"{column} of {count} rows" for column, count in lost.items() if count)
     problems = [f"could not be read and is null: {told}"] if told else []
-    problems += [f"{batches} commits of events could not be read"] if batches else []
+    problems += [f"could not be read: what {batches} of the last commits recorded"] if batches else []
     return Exported(name, rows, part.stat().st_size, "; ".join(problems))
 
 

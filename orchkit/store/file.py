@@ -183,9 +183,9 @@ class DuckFile:
                 rows.setdefault(item[0], []).append((self._seq, *item[1]))
         events = rows.pop("event", [])
         runs = Counter([one.layout.run_id for one in logged] + [row[_RUN + 1] for row in events])
-        many = None
-        if len(logged) > _AT_ONCE:
-            many, seqs, logged = table_of(seqs, logged), [], []
+        many = table_of(seqs, logged) if len(logged) > _AT_ONCE else None
+        if many is not None:
+            seqs, logged = [], []
         if batches := batch_of(seqs, logged, events):
             rows["event_batch"] = batches
         return rows, runs, many
@@ -313,12 +313,14 @@ class DuckFile:
         reading : bool
             Somebody is about to read much.
         """
-        many, long = self._batched >= (1 if quiet or reading else _MOVED), self._checkpoints.due(quiet=quiet)
-        if self._marks is None or not (many or long) or not self._is_in_place():
+        due = self._checkpoints.due(quiet=quiet)
+        # Before a merge too: one block of batches that goes bad costs more than one of a column of rows.
+        many = self._batched >= (1 if quiet or reading or due else _MOVED)
+        if self._marks is None or not (many or due) or not self._is_in_place():
             return  # what lies there now may have marks of its own
         if many:
             self._move()
-        if long:
+        if due:
             self._merge()
 
     def idle(self) -> float | None:
@@ -473,7 +475,9 @@ class DuckFile:
         except BaseException as error:
             # An error keeps what its frames have at hand. Python may end with a daemon thread that has just caught it,
             # and nobody would free DuckDB's part of it then.
-            clear_frames(error.__traceback__)
+            for one in (error, error.__cause__):
+                if one is not None:
+                    clear_frames(one.__traceback__)
             raise
         finally:
             with self._lock:
@@ -497,10 +501,12 @@ class DuckFile:
                 return
             self.closed = True
             self._end_reading()
-            with suppress(duckdb.Error):  # it may be dead; the batches stay what they are
-                if self._batched and self._is_in_place():
-                    self._move()
-            self._shut()
+            try:
+                with suppress(duckdb.Error):  # it may be dead; the batches stay what they are
+                    if self._batched and self._is_in_place():
+                        self._move()
+            finally:
+                self._shut()  # also when somebody interrupts it, or nobody could ever open the file again
 
     def _end_reading(self) -> None:
         # DuckDB refuses to close while a cursor is at work. One that has not begun yet does not notice that it is

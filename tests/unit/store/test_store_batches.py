@@ -1,6 +1,8 @@
 """Batches: what a commit has of events is one row, read as rows at once and made rows of later."""
 
+import itertools
 import math
+import random
 import re
 from contextlib import suppress
 from decimal import Decimal
@@ -16,14 +18,14 @@ from test_conformance import events
 import orchkit as ok
 from orchkit.errors import OrchkitError, StoreError
 from orchkit.model.events import Event
-from orchkit.store import asking, care
+from orchkit.store import asking, care, checkpoint
 from orchkit.store import file as file_module
 from orchkit.store.batches import batch_of, table_of
 from orchkit.store.care import Keep
 from orchkit.store.duck import DuckStore
 from orchkit.store.exports import rescue
 from orchkit.store.file import DuckFile
-from orchkit.store.rows import Layout, Logged
+from orchkit.store.rows import Layout, Logged, head_row
 from orchkit.store.schema import STATEMENTS
 
 ROWS = "select * from event order by seq"
@@ -270,7 +272,7 @@ def test_a_batch_that_cannot_be_read_costs_no_other_in_an_export(path, tmp_path)
         )
     folder = tmp_path / "out"
     told = {one.name: one for one in rescue(path, folder, overwrite=False)}
-    assert told["event"].problem == "1 commits of events could not be read"
+    assert told["event"].problem == "could not be read: what 1 of the last commits recorded"
     assert duckdb.sql(f"select seq from '{folder}/event.parquet' order by seq").fetchall() == [(2,), (3,), (90,), (92,)]
 
 
@@ -296,3 +298,90 @@ def test_what_is_put_in_the_place_of_an_open_file_keeps_its_marks(path, tmp_path
 def test_the_views_that_are_asked_of_rows_alone_are_those_that_read_events():
     reading = {view.split()[2] for view in STATEMENTS if view.startswith("create view")} - {"run"}
     assert set(re.findall(r"\w+", asking._OF_EVENTS.pattern.replace(r"\b", ""))) == reading
+
+
+def test_a_large_store_is_asked_as_it_is_at_one_moment(file, monkeypatch):
+    # What comes in many at once is in no batch: it is seen with what went before it, or not at all.
+    monkeypatch.setattr(file_module, "_MANY", 2)
+    monkeypatch.setattr(file_module, "_AT_ONCE", 5)
+    file.commit([("admission", head_row(head(), None)), *logged(*map(note, range(10)))])
+    prepare, runs = asking._see_rows, itertools.count(2)
+
+    def and_meanwhile(cursor):
+        prepare(cursor)
+        run = head(f"r{next(runs)}")
+        items = [("admission", head_row(run, None)), *logged(*map(note, range(10)), run=run.run_id)]
+        file.commit(items[:3])
+        file.commit(items[3:])
+
+    monkeypatch.setattr(asking, "_see_rows", and_meanwhile)
+    seen = file.query("select n from event where run = 'r2' order by n").n.tolist()
+    assert seen == list(range(1, len(seen) + 1))
+    file.idle()
+    assert file.query("select run from admission where run not in (select run from event)").run.tolist() == []
+
+
+def test_who_is_interrupted_while_rows_are_made_at_closing_has_let_the_file_go(path, monkeypatch):
+    store = DuckStore(path)
+    ended(store, "r1")
+    log = store.events("r1")
+
+    def interrupted(file):
+        file._writing.execute(file_module.MOVE[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr(DuckFile, "_make_rows", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.close()
+    store.close()
+    again = DuckStore(path)
+    assert again.damage is None
+    assert again.events("r1") == log
+    again.close()
+
+
+def test_before_the_log_is_merged_rows_are_made(file, monkeypatch):
+    # Batches are for the log: where a block of the file goes bad, all that asks for events asks for them.
+    monkeypatch.setattr(checkpoint, "_MOST_COMMITS", 5)
+    for n in range(5):
+        file.commit(logged(note(n)))
+        file.tend()
+    assert batches(file) == 5
+    file.commit(logged(note(5)))
+    file.tend()
+    assert file._checkpoints._commits == 0
+    assert batches(file) == 0
+    assert file.fetch("select count(*) from event_row") == [(6,)]
+
+
+def test_where_batches_cannot_be_read_the_rows_still_can(path, tmp_path):
+    file = DuckFile(path)
+    for n in range(200):
+        file.commit(logged(note(n)))
+    file.tend(quiet=True)
+    kept = file.fetch(ROWS)
+    for n in range(20):
+        file.commit(logged(*(note(n, error=random.Random(n + k).randbytes(100).hex()) for k in range(20))))
+    file._merge()
+    where = "select max(block_id) from pragma_storage_info('event_batch') where segment_type = 'VARCHAR'"
+    ((block,),) = file.fetch(where)
+    file._batched = 0  # as a kill leaves them
+    file.let_go()
+    with path.open("rb+") as damaged:
+        damaged.seek(3 * 4096 + block * 2**16 + 2**15)
+        damaged.write(b"damage")
+    told = {one.name: one for one in rescue(path, tmp_path / "out", overwrite=False)}
+    with duckdb.connect() as connection:
+        found = connection.execute(f"from '{tmp_path}/out/event.parquet' order by seq").fetchall()
+    assert found[:200] == kept
+    unread = re.fullmatch(r"could not be read: what (\d+) of the last commits recorded", told["event"].problem)
+    assert len(found) == told["event"].rows == 600 - 20 * int(unread[1])
+    assert int(unread[1]) > 0
+
+
+@pytest.mark.parametrize("cost", [Decimal("0.25"), 2**63, 10**30])
+def test_of_many_at_once_those_that_arrow_refuses_are_taken_too(file, monkeypatch, cost):
+    monkeypatch.setattr(file_module, "_AT_ONCE", 1)
+    file.commit(logged(note(1, cost=cost), note(2)))
+    assert file.fetch("select cost from event order by seq") == [(float(cost),), (0.0,)]

@@ -1,6 +1,9 @@
 """The level "exit": nothing is kept until the run stops, and then all of it at once."""
 
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from conformance import head, note, wait_durable
@@ -109,3 +112,29 @@ def test_a_live_run(tmp_path):
         assert again.result(20) == {"draft": "x, 0 runs are kept", "sure": True}
         assert store.runs().status.tolist() == ["completed"]
         assert store.events(run.id).kind.tolist() == again.events.kind.tolist()
+
+
+_LEFT_OPEN = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+from conformance import head, note
+from orchkit.store.duck import DuckStore
+
+store = DuckStore(sys.argv[3])
+journal = store.admit(head("left", durability="exit"))
+for n in range(5000):
+    journal.append(note(n, body={"n": n}))
+assert "pandas" not in sys.modules
+journal.release()
+"""
+
+
+def test_a_long_log_is_kept_when_python_ends_and_nobody_has_closed_the_store(path):
+    # What its events could be laid out with is not to be had any more then.
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", _LEFT_OPEN, str(here.parents[2]), str(here), str(path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    store = DuckStore(path)
+    assert [event.body["n"] for event in store.events("left")] == list(range(5000))
+    store.close()
