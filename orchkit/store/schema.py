@@ -235,7 +235,7 @@ _VIEWS: Final = (
         case arg_max(e.kind, e.seq) when 'run_ended' then arg_max(e.status, e.seq) when 'suspended' then 'suspended'
             else 'open' end as status,
         max(e.t) as t, count(e.seq) as events,
-        coalesce(sum(e.cost), 0) as cost, coalesce(sum(e.tokens), 0)::bigint as tokens
+        coalesce(fsum(e.cost), 0) as cost, coalesce(sum(e.tokens), 0)::bigint as tokens
         from admission a join event e on e.run = a.run
         group by a.seq, a.run, a.workflow, a.mode, a.seed, a.started, a.durability, a.parent order by a.seq""",
 )
