@@ -33,6 +33,7 @@ __all__ = ["EngineThread", "LiveHost", "engine_thread"]
 T = TypeVar("T")
 
 _GRACE_TURNS = 3
+_MORE_TURNS = 3  # of the loop, in which a body that waits for nothing is done
 _SLEPT = 1_000_000_000  # nanoseconds; what the network time slews is far below, a lid that was shut far above
 
 
@@ -205,7 +206,7 @@ class LiveHost:
         It is when no body runs and nothing is posted. Bodies that wait for nothing are done a turn or two later, and
         are waited for: three turns at most.
         """
-        self.loop.call_soon(self._end_turn, then, _GRACE_TURNS)
+        self.loop.call_soon(self._end_turn, then, _MORE_TURNS)
 
     def _end_turn(self, then: Callable[[bool], None], left: int) -> None:
         at_rest = not self.tasks and not self._posted

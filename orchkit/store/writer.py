@@ -25,7 +25,7 @@ from orchkit.store.schema import EVENT_COLUMNS
 __all__ = ["Place", "Wake", "Writer"]
 
 _BATCH = 1000  # pushes, most of which are one event
-_BATCH_BYTES = 4 * 2**20
+_BATCH_BYTES = 16 * 2**20
 _QUEUE = 10_000  # pushes
 _QUEUE_BYTES = 32 * 2**20
 _QUICK_BYTES = 2**20  # more than that the engine's thread hands over
