@@ -46,8 +46,9 @@ _LEFTOVERS: Final = {
     ".compacting": "of a compaction that was cut short; the next one deletes it, or delete it yourself",
     ".rescue-": "of a rescue that was cut short; delete it",
     ".mending": "of a repair that was cut short; the next one deletes it, or delete it yourself",
-    ".new": "of a store or of marks that were just being made; delete it while nobody has the store open",
-    ".part": "of a copy that was cut short; delete it",
+    ".new": "of a store that was just being made; delete it while nobody has the store open",
+    ".marks.new": "of marks that were just being made; delete it while nobody has the store open",
+    ".part": "of a copy that was cut short; delete it, unless you have named a store so",
 }
 
 

@@ -337,7 +337,7 @@ class DuckFile:
         except duckdb.FatalException:
             raise  # the instance is dead, and only the file knows what came of it
         except duckdb.Error:
-            # Batches are read as well as rows are; it is tried again when as many more have come.
+            # Batches are read as well as rows are; it is tried again when more have come.
             with suppress(duckdb.Error):
                 self._writing.execute("rollback")
         self._batched = 0

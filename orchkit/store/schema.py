@@ -6,7 +6,7 @@ nothing). What is analysed is a typed column; a body is JSON text, so that nothi
 is long or binary is kept once.
 
 A commit puts its events into one row of ``event_batch``, as JSON by columns: for one event DuckDB takes half the time
-that a row of twenty typed columns needs, and for a thousand a fifth. They are moved to ``event_row`` ten thousand at a
+that a row of twenty typed columns needs, and for a thousand a third. They are moved to ``event_row`` ten thousand at a
 time, or when it is quiet. The view ``event`` has both, so that it makes no difference to who asks.
 
 What ``store.sql`` sees. Times ``t`` and lengths ``dur`` are float seconds, ``t`` since the start of the run; ``wall``

@@ -288,7 +288,7 @@ def test_a_file_that_does_not_open(orchkit, path, lab):
 
 
 def test_what_lies_beside_it(orchkit, path, lab):
-    left = ["compacting", "damaged-20261123", "mending", "mending.wal", "migrating", "new", "part"]
+    left = ["compacting", "damaged-20261123", "marks.new", "mending", "mending.wal", "migrating", "new", "part"]
     for ending in left:
         path.with_name(f"lab.duckdb.{ending}").write_bytes(b"old")
     told = orchkit("doctor", "--store", path, "--json")
