@@ -5,14 +5,16 @@ A row of twenty columns for each would take most of a commit's time, and hold th
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from numbers import Integral
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
-from orchkit.store.rows import Logged, Row, micros
+from orchkit.model.events import Event
+from orchkit.store.rows import Laid, Logged, Row, Stretch, micros, one_by_one
 from orchkit.store.schema import EMPTY, EVENT_COLUMNS, EVENT_TYPES, ZERO
 
 __all__ = ["batch_of", "table_of"]
@@ -21,14 +23,14 @@ __all__ = ["batch_of", "table_of"]
 _SILENT: Final = frozenset({*EMPTY, *ZERO, "body", "ref"})
 
 
-def batch_of(seqs: Sequence[int], logged: Sequence[Logged], rows: Sequence[Row] = ()) -> list[Row]:
+def batch_of(seqs: Sequence[int], laid: Sequence[Laid], rows: Sequence[Row] = ()) -> list[Row]:
     """Lay events out as rows for ``event_batch``.
 
     Parameters
     ----------
     seqs : sequence of int
-        The numbers of `logged`.
-    logged : sequence of Logged
+        The number of each, of a stretch that of its first event.
+    laid : sequence of Logged or Stretch
     rows : sequence of tuple
         Events that have come as rows of `EVENT_COLUMNS`.
 
@@ -38,40 +40,105 @@ def batch_of(seqs: Sequence[int], logged: Sequence[Logged], rows: Sequence[Row] 
         None, one or two: the ``seq`` of the last event, and a text.
     """
     batches = []
-    if logged:
+    if laid:
+        seqs, logged = _singly(seqs, laid)
         batches.append((seqs[-1], _text(_of_logged(seqs, logged))))
     if rows:
         batches.append((rows[-1][0], _text(_of_rows(rows))))
     return batches
 
 
-def table_of(seqs: Sequence[int], logged: Sequence[Logged]) -> Any:
+def _singly(seqs: Sequence[int], laid: Sequence[Laid]) -> tuple[Sequence[int], Sequence[Logged]]:
+    if Stretch not in set(map(type, laid)):
+        return seqs, cast("Sequence[Logged]", laid)
+    lengths = [len(one.events) if isinstance(one, Stretch) else 1 for one in laid]
+    numbers = [seq + k for seq, length in zip(seqs, lengths, strict=True) for k in range(length)]
+    return numbers, cast("list[Logged]", list(one_by_one(laid)))
+
+
+def table_of(seqs: Sequence[int], laid: Sequence[Laid]) -> Any:
     """Lay events out as an Arrow table of rows for ``event_row``; None where Arrow refuses, and a batch is to do.
 
     For some thousand this costs less than a batch that is moved later, and for fewer more.
+
+    Parameters
+    ----------
+    seqs : sequence of int
+        As for `batch_of`.
+    laid : sequence of Logged or Stretch
     """
     try:
-        return _table(_of_logged(seqs, logged))
+        return _table(seqs, laid)
     except Exception:
         # It brings pandas along, which cannot be imported any more when Python ends, and it refuses numbers that a
         # double can hold.
         return None
 
 
-def _table(columns: dict[str, Sequence[Any]]) -> Any:
+def _table(seqs: Sequence[int], laid: Sequence[Laid]) -> Any:
+    # Whole arrays wherever it can be: what Python does for each event it does while nobody else can run.
+    import numpy as np
     import pyarrow as pa
 
-    kinds = {
-        "bigint": pa.int64(),
-        "integer": pa.int32(),
-        "double": pa.float64(),
-        "varchar": pa.string(),
-        "timestamp": pa.timestamp("us"),
+    events: list[Event] = []
+    bodies: list[str | None] = []
+    refs: list[str | None] = []
+    lengths: list[int] = []
+    for one in laid:
+        if isinstance(one, Stretch):
+            events += one.events
+            bodies += one.bodies
+            refs += one.refs
+            lengths.append(len(one.events))
+        else:
+            events.append(one.event)
+            bodies.append(one.body)
+            refs.append(one.ref)
+            lengths.append(1)
+    whose = np.repeat(np.arange(len(laid)), lengths)
+    within = np.arange(len(events)) - (np.cumsum(lengths) - lengths)[whose]
+    started = _numbers([one.layout.started for one in laid])[whose]
+    t = _numbers([event.t for event in events])
+    dur = _numbers([event.dur for event in events])
+    item = _numbers([event.item for event in events], "i")
+    columns = {
+        "seq": _numbers(seqs)[whose] + within,
+        "t": t / 1e6,
+        "wall": pa.array(started + t, mask=started == 0).view(pa.timestamp("us")),
+        "run": pa.array([one.layout.run_id for one in laid], pa.string()).take(pa.array(whose)),
+        "item": pa.array(item, mask=item < 0),
+        "dur": pa.array(dur / 1e6, mask=dur < 0),
+        "cost": _numbers([event.cost for event in events], "d"),
+        "body": _texts(bodies),
+        "n": (_numbers([one.n for one in laid])[whose] + within).astype("int32"),
+        "ref": _texts(refs),
+        "tokens": _numbers([event.tokens for event in events]),
+        "generation": _numbers([event.generation for event in events], "i"),
+        "leg": _numbers([event.leg for event in events], "i"),
+        "attempt": _numbers([event.attempt for event in events], "i"),
+        "kind": _texts([event.kind for event in events]),
+        "node": _texts([event.node for event in events]),
+        "status": _texts([event.status for event in events]),
+        "error": _texts([event.error for event in events]),
+        "by": _texts([event.by for event in events]),
+        "key": _texts([event.key for event in events]),
     }
-    columns["item"] = [item if item >= 0 else None for item in columns["item"]]
-    for name in EMPTY:
-        columns[name] = [text or None for text in columns[name]]
-    return pa.table({name: pa.array(columns[name], kinds[kind]) for name, kind in EVENT_TYPES.items()})
+    return pa.table({name: columns[name] for name in EVENT_TYPES})
+
+
+def _numbers(values: Sequence[Any], code: str = "q") -> Any:
+    # By an array of Python's, which refuses what would be cut.
+    import numpy as np
+
+    return np.frombuffer(array(code, values), code)
+
+
+def _texts(column: Sequence[str | None]) -> Any:
+    import pyarrow as pa
+
+    if not any(column):  # most of them, of most runs
+        return pa.nulls(len(column), pa.string())
+    return pa.array([text or None for text in column] if "" in column else column, pa.string())
 
 
 def _of_logged(seqs: Sequence[int], logged: Sequence[Logged]) -> dict[str, Sequence[Any]]:

@@ -31,7 +31,7 @@ from orchkit.store.leases import Leases
 from orchkit.store.leaving import forget_at_end
 from orchkit.store.look import is_damage, last_seq, unreadable
 from orchkit.store.opening import open_file
-from orchkit.store.rows import Entry, Item, Logged, Row, body_of, event_of, head_of, row_by_row
+from orchkit.store.rows import Entry, Item, Laid, Logged, Row, Stretch, body_of, event_of, head_of, row_by_row
 from orchkit.store.schema import APPENDED, EVENT_COLUMNS, HEAD_COLUMNS, MOVE
 
 __all__ = ["DuckFile"]
@@ -171,22 +171,26 @@ class DuckFile:
     def _sorted(self, batch: Sequence[Item]) -> tuple[dict[str, list[Row]], Counter[str], Any]:
         """Give numbered rows by table, how many events each run has, and the events by themselves if many."""
         rows: dict[str, list[Row]] = {}
-        logged: list[Logged] = []
+        laid: list[Laid] = []
         seqs: list[int] = []
+        runs: Counter[str] = Counter()
         for item in batch:
             if isinstance(item, Logged):
                 self._seq += 1
                 seqs.append(self._seq)
-                logged.append(item)
+                laid.append(item)
+            elif isinstance(item, Stretch):
+                seqs.append(self._seq + 1)
+                self._seq += len(item.events)
+                laid.append(item)
+                runs[item.layout.run_id] += len(item.events) - 1
             elif item[0] != "payload" or self._is_new(str(item[1][0])):
                 self._seq += 1
                 rows.setdefault(item[0], []).append((self._seq, *item[1]))
         events = rows.pop("event", [])
-        runs = Counter([one.layout.run_id for one in logged] + [row[_RUN + 1] for row in events])
-        many = table_of(seqs, logged) if len(logged) > _AT_ONCE else None
-        if many is not None:
-            seqs, logged = [], []
-        if batches := batch_of(seqs, logged, events):
+        runs.update([one.layout.run_id for one in laid] + [row[_RUN + 1] for row in events])
+        many = table_of(seqs, laid) if laid and runs.total() > _AT_ONCE else None
+        if batches := batch_of(seqs, laid if many is None else (), events):
             rows["event_batch"] = batches
         return rows, runs, many
 

@@ -129,7 +129,7 @@ class LateJournal(DuckJournal):
             self._forget()
 
     def _push_kept(self, *more: Item) -> None:
-        items = [item for n, event in enumerate(self._kept, self._n + 1) for item in self._layout.items(n, event)]
+        items = self._layout.whole(self._n + 1, self._kept)
         self._n += len(self._kept)
         self._kept = []
         first, self._first = self._first, ()

@@ -19,15 +19,18 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 from orchkit.clock.turns import at_turn_end
 from orchkit.errors import OrchkitError, StoreError, StoreReadOnly, StoreWriteError
 from orchkit.model.wording import first_line
-from orchkit.store.rows import Item, Logged
+from orchkit.store.rows import Item, Logged, Stretch
 from orchkit.store.schema import EVENT_COLUMNS
 
 __all__ = ["Place", "Wake", "Writer"]
 
-_BATCH = 1000  # pushes, most of which are one event
-_BATCH_BYTES = 16 * 2**20
+_BATCH = (
+    4000  # pushes; of whole runs as many as fill a row group of DuckDB, which it writes once and not into its log too
+)
+_BATCH_BYTES = 48 * 2**20
+_MANY = 1000  # pushes; with so many the writer does not wait for the end of a turn
 _QUEUE = 10_000  # pushes
-_QUEUE_BYTES = 32 * 2**20
+_QUEUE_BYTES = 64 * 2**20
 _QUICK_BYTES = 2**20  # more than that the engine's thread hands over
 _LOOK = 1.0  # seconds until it is quiet
 _TURN = 0.02  # seconds; what the engine leaves for the end of its turn is not left longer than two of these
@@ -145,7 +148,7 @@ class Writer:
                 self._wake()
                 return
             self._turning = me
-        if len(self._queue) >= _BATCH:
+        if len(self._queue) >= _MANY:
             self._wake()
         elif self._cold:
             # At each push: a turn may be long, and what was left in it before may be durable since.
@@ -435,6 +438,8 @@ def _weight(pushed: Item | _Together) -> int:
         return 400 if pushed.body is None else 400 + len(pushed.body)
     if isinstance(pushed, _Together):
         return pushed.weight
+    if isinstance(pushed, Stretch):
+        return 300 * len(pushed.events) + 2 * sum(len(body) for body in pushed.bodies if body)  # and the value itself
     table, row = pushed
     if table == "event":
         return 400 + len(row[_BODY] or "")

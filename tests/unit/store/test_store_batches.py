@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_conformance import events
 
 import orchkit as ok
-from orchkit.errors import OrchkitError, StoreError
+from orchkit.errors import CodecError, OrchkitError, StoreError
 from orchkit.model.events import Event
 from orchkit.store import asking, care, checkpoint
 from orchkit.store import file as file_module
@@ -25,7 +25,7 @@ from orchkit.store.care import Keep
 from orchkit.store.duck import DuckStore
 from orchkit.store.exports import rescue
 from orchkit.store.file import DuckFile
-from orchkit.store.rows import Layout, Logged, head_row
+from orchkit.store.rows import Layout, Logged, Stretch, head_row, one_by_one, row_by_row
 from orchkit.store.schema import STATEMENTS
 
 ROWS = "select * from event order by seq"
@@ -75,6 +75,56 @@ def test_whichever_way_rows_are_made_they_are_the_same(laboratory, log, started)
     laboratory.execute("delete from event_batch")
     laboratory.register("many", table_of(seqs, laid))
     assert same(laboratory.execute("select * from many").fetchall(), expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(log=st.lists(events, min_size=1, max_size=6), started=st.sampled_from([0, START]), at=st.integers(0, 6))
+def test_a_stretch_makes_the_rows_that_its_events_make_one_by_one(laboratory, log, started, at):
+    layout = Layout(head(started=started))
+    singly = [item for n, event in enumerate(log, 3) for item in layout.items(n, event)]
+    whole = layout.whole(3, log)
+    assert {item for item in row_by_row(whole) if item[0] == "payload"} == {
+        item for item in row_by_row(singly) if item[0] == "payload"
+    }
+    logged = [one for one in singly if isinstance(one, Logged)]
+    assert [one for one in one_by_one(whole) if isinstance(one, Logged)] == logged
+    # Between others, of which a payload has taken a number.
+    at = min(at, len(log))
+    parts = [layout.whole(3, log[:at]), logged[at : at + 1], layout.whole(4 + at, log[at + 1 :])]
+    laid = [one for part in parts for one in part if isinstance(one, (Logged, Stretch)) and events_of(one)]
+    seqs, numbers, seq = [], [], 11
+    for one in laid:
+        seqs.append(seq)
+        numbers += range(seq, seq + len(events_of(one)))
+        seq += len(events_of(one)) + 2
+    expected = [(seq, *one.row()) for seq, one in zip(numbers, logged, strict=True)]
+    laboratory.execute("delete from event_batch")
+    laboratory.executemany("insert into event_batch values (?, ?)", batch_of(seqs, laid))
+    assert same(laboratory.execute(ROWS).fetchall(), expected)
+    laboratory.execute("delete from event_batch")
+    laboratory.register("many", table_of(seqs, laid))
+    assert same(laboratory.execute("select * from many").fetchall(), expected)
+
+
+def events_of(one):
+    return one.events if isinstance(one, Stretch) else (one.event,)
+
+
+@pytest.mark.parametrize(
+    "odd", [note(2, node="\ud800"), note(2, tokens=2**63), note(2, body={"x": object()}), note(2, dur=2**60 + 1)]
+)
+def test_a_whole_run_that_cannot_be_stored_is_refused_by_the_event_that_cannot(odd):
+    layout = Layout(head())
+    with pytest.raises(CodecError) as one:
+        layout.items(2, odd)
+    with pytest.raises(CodecError) as whole:
+        layout.whole(1, [note(1), odd, note(3)])
+    assert str(whole.value) == str(one.value)
+
+
+@pytest.mark.parametrize("odd", [note(2, tokens=1.5), note(2, item=2**40), note(2, cost="0.5")])
+def test_a_number_that_arrow_would_cut_is_left_to_a_batch(odd):
+    assert table_of([1], Layout(head()).whole(1, [note(1), odd])) is None
 
 
 def test_an_event_with_every_field_and_one_with_none(laboratory):
