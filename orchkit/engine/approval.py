@@ -77,7 +77,7 @@ def _record_answer(inst: Instance, answered: Event, answer: Answer | Outcome) ->
     finally:
         # Even if the record was the last that the engine made: in the log is yes, and not in the log is no.
         if isinstance(answer, Answer) and ex.recorded > before:
-            inst.answers.remove(answer)
+            inst.answers = [one for one in inst.answers if one is not answer]
             ex.journal.when_durable(answer.told)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, Fibre, ForeignAwait, suspend
+from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, ForeignAwait, suspend
 from orchkit.engine.context import Context, effect_key
 from orchkit.engine.program import Site
 from orchkit.errors import AttemptTimeout, CodecError, SimulationError
@@ -172,54 +173,47 @@ def _begin(inst: Instance, site: Site, leg: int, n: int, error: Failure | None) 
     ctx = None
     if site.function is not None and site.function.wants_ctx:
         inst.spent = ctx = Context(ex, site.path, inst.item, leg, n, None if due is None else due - ex.base)
-    inst.handle = ex.host.begin(inst, _body(inst, site, ctx, error))
+    # As a partial: a function of its own would be a dozen objects more for the garbage collector, of each body.
+    inst.handle = ex.host.begin(inst, partial(_body, inst, site, ctx, error, inst.token))
 
 
-def _body(
-    inst: Instance, site: Site, ctx: Context | None, error: Failure | None
-) -> Callable[[], Coroutine[Any, Any, Outcome]]:
+async def _body(inst: Instance, site: Site, ctx: Context | None, error: Failure | None, token: int) -> Outcome:
     ex = inst.execution
-    fibre: Fibre = inst
-    token = inst.token
-
-    async def body() -> Outcome:
-        if ex.on_body is not None:
-            ex.on_body()
-        try:
-            if ctx is not None and ex.state.shared is not None:
-                ctx.see(ex.state.shared, inst.node)
-            arguments = ex.arguments(inst, site, ctx, error)
-        except Exception as misfit:
-            inst.cause = misfit
-            return Outcome("error", failure=Failure(type(misfit).__name__, _first_lines(misfit)))
-        try:
-            value = await _call(ex, site, arguments)
-            if type(value) is CoroutineType:
-                value.close()  # or Python warns of it, somewhere else
-                raise TypeError(
-                    f"step {site.path!r} returned a coroutine that nobody awaits; await it inside, or write the step "
-                    "with async def"
-                )
-            value = site.dump(value, site.path)
-            return _billed(ctx, "completed", value)
-        except Cancelled:
-            raise
-        except ForeignAwait as foreign:
-            raise _needs_a_model(site, str(foreign)) from foreign
-        except BaseException as caught:
-            if fibre.token != token and not isinstance(caught, Exception):
-                raise  # our own cancellation, arriving in the body's task, or the coroutine is being dropped
-            if ex.host.virtual:
-                if isinstance(caught, KeyboardInterrupt):
-                    raise  # whoever simulates has pressed it; live, no key reaches the threads of bodies
-                if isinstance(caught, RuntimeError) and "no running event loop" in str(caught):
-                    raise _needs_a_model(site, "asks for a running event loop") from caught
-            # Everything else is a failed attempt, a SystemExit, CancelledError or GeneratorExit of its own included.
-            if fibre.token == token:
-                inst.cause = caught
-            return _billed(ctx, "error", failure=_failure_in(ex, caught, site))
-
-    return body
+    if ex.on_body is not None:
+        ex.on_body()
+    try:
+        if ctx is not None and ex.state.shared is not None:
+            ctx.see(ex.state.shared, inst.node)
+        arguments = ex.arguments(inst, site, ctx, error)
+    except Exception as misfit:
+        inst.cause = misfit
+        return Outcome("error", failure=Failure(type(misfit).__name__, _first_lines(misfit)))
+    try:
+        value = await _call(ex, site, arguments)
+        if type(value) is CoroutineType:
+            value.close()  # or Python warns of it, somewhere else
+            raise TypeError(
+                f"step {site.path!r} returned a coroutine that nobody awaits; await it inside, or write the step "
+                "with async def"
+            )
+        value = site.dump(value, site.path)
+        return _billed(ctx, "completed", value)
+    except Cancelled:
+        raise
+    except ForeignAwait as foreign:
+        raise _needs_a_model(site, str(foreign)) from foreign
+    except BaseException as caught:
+        if inst.token != token and not isinstance(caught, Exception):
+            raise  # our own cancellation, arriving in the body's task, or the coroutine is being dropped
+        if ex.host.virtual:
+            if isinstance(caught, KeyboardInterrupt):
+                raise  # whoever simulates has pressed it; live, no key reaches the threads of bodies
+            if isinstance(caught, RuntimeError) and "no running event loop" in str(caught):
+                raise _needs_a_model(site, "asks for a running event loop") from caught
+        # Everything else is a failed attempt, a SystemExit, CancelledError or GeneratorExit of its own included.
+        if inst.token == token:
+            inst.cause = caught
+        return _billed(ctx, "error", failure=_failure_in(ex, caught, site))
 
 
 def _failure_in(ex: Execution, error: BaseException, site: Site) -> Failure:

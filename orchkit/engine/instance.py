@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.kernel import Fibre
@@ -35,7 +36,7 @@ class Instance(Fibre):
         What the log that is fed back to it still holds; None for an instance that began here.
     settled : bool
         Its attempt's end was recorded as `FINAL`, so no ``settled`` is to follow.
-    answers : list of Answer
+    answers : sequence of Answer
         Given, and not yet in the log.
     """
 
@@ -65,7 +66,7 @@ class Instance(Fibre):
         self.cause: BaseException | None = None
         self.records: deque[Event] | None = None
         self.settled = False
-        self.answers: list[Answer] = []
+        self.answers: Sequence[Answer] = ()
 
     def finished(self, value: Any) -> None:
         """Settle with the pipeline's outcome."""
@@ -73,7 +74,7 @@ class Instance(Fibre):
 
     def tell_late(self) -> None:
         """Tell whoever has sent an answer that is not in the log that it will not be."""
-        waiting, self.answers = self.answers, []
+        waiting, self.answers = self.answers, ()
         for answer in waiting:
             answer.told(AnswerLate("another answer, the deadline, a new question or the end of the run was first"))
 

@@ -338,7 +338,7 @@ class LiveRun:
         if inst is None or key not in self._execution.pending:
             answer.told(AnswerLate("another answer, or the deadline, was first"))
             return
-        inst.answers.append(answer)
+        inst.answers = [*inst.answers, answer]
         # Filed like an outcome, before what is overdue: nobody is punished for a loop that was busy.
         self._engine.host.deliver(inst, inst.token, answer)
 
