@@ -103,7 +103,7 @@ class LiveRun:
 
     # On the engine's thread
 
-    def begin(self, value: Any, admitted: Future[None]) -> None:
+    def begin(self, value: Any, admitted: Future[None] | None) -> None:
         """Record the start, say when it is durable, and go."""
         execution = self._execution
         self._engine.host.stamp()
@@ -116,7 +116,9 @@ class LiveRun:
         execution.advance()
         self._engine.host.pump()
 
-    def _admit(self, admitted: Future[None]) -> None:
+    def _admit(self, admitted: Future[None] | None) -> None:
+        if admitted is None:
+            return
         # One voice: were it told yes by the store's thread and no by the engine's, the faster would win.
         error = self._execution.error
         if error is None or isinstance(error, RunCrashed):
@@ -124,7 +126,7 @@ class LiveRun:
         else:
             _tell(admitted, error)
 
-    def go_on(self, news: dict[str, Any], admitted: Future[None]) -> None:
+    def go_on(self, news: dict[str, Any], admitted: Future[None] | None) -> None:
         """Record that it is resumed, and what is new; rebuild what was open, and go."""
         execution = self._execution
         self._engine.host.stamp()
@@ -501,8 +503,7 @@ def resume(
     return run
 
 
-def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
-    admitted: Future[None] = Future()
+def _launch(run: LiveRun, begin: Callable[[Future[None] | None], None]) -> None:
     assert run.store is not None
     _LIVE[run.store, run.head.run_id] = run
     engine = engine_thread()
@@ -510,8 +511,9 @@ def _launch(run: LiveRun, begin: Callable[[Future[None]], None]) -> None:
         engine.at_close.append(_let_all_go)
     try:
         if engine.on_it():
-            begin(admitted)  # waiting here would block the engine that has to be waited for
+            begin(None)  # to wait here would block the engine that has to be waited for
         else:
+            admitted: Future[None] = Future()
             engine.submit(lambda: begin(admitted)).result()
             admitted.result()
     except KeyboardInterrupt:

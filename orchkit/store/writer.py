@@ -359,20 +359,29 @@ class Writer:
 
     def _gather(self) -> tuple[list[Item], int]:
         with self._lock:
+            taken = self._take()
             batch: list[Item] = []
-            pushes = size = 0
-            while self._queue and pushes < _BATCH and size < _BATCH_BYTES:
-                pushed = self._queue.popleft()
-                size += _weight(pushed)
-                pushes += 1
+            for pushed in taken:
                 if isinstance(pushed, _Together):
                     batch += pushed.items
                 else:
                     batch.append(pushed)
-            self._bytes -= size
             self._due = bool(self._queue)
             self._changed.notify_all()
-            return batch, pushes
+            return batch, len(taken)
+
+    def _take(self) -> Sequence[Item | _Together]:
+        queue = self._queue
+        if len(queue) <= _BATCH and self._bytes <= _BATCH_BYTES:
+            self._queue, self._bytes = deque(), 0
+            return queue
+        taken: list[Item | _Together] = []
+        size = 0
+        while queue and len(taken) < _BATCH and size < _BATCH_BYTES:
+            taken.append(queue.popleft())
+            size += _weight(taken[-1])
+        self._bytes -= size
+        return taken
 
     def _tell(self) -> None:
         with self._lock:
