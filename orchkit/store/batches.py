@@ -14,13 +14,13 @@ from typing import Any, Final, cast
 import msgspec
 
 from orchkit.model.events import Event
-from orchkit.store.rows import Laid, Logged, Row, Stretch, micros, one_by_one
+from orchkit.store.rows import Laid, Layout, Logged, Row, Stretch, micros, one_by_one
 from orchkit.store.schema import EMPTY, EVENT_COLUMNS, EVENT_TYPES, ZERO
 
 __all__ = ["batch_of", "table_of"]
 
 # Where a column says nothing of any event it is left out; the view knows what that means.
-_SILENT: Final = frozenset({*EMPTY, *ZERO, "body", "ref"})
+_SILENT: Final = frozenset({*EMPTY, *ZERO, "run", "body", "ref"})
 
 
 def batch_of(seqs: Sequence[int], laid: Sequence[Laid], rows: Sequence[Row] = ()) -> list[Row]:
@@ -144,11 +144,14 @@ def _texts(column: Sequence[str | None]) -> Any:
 def _of_logged(seqs: Sequence[int], logged: Sequence[Logged]) -> dict[str, Sequence[Any]]:
     # One list after the other: a tuple for each event would set the garbage collector to work.
     events = [one.event for one in logged]
+    runs: dict[Layout, int] = {}
+    run = [runs.setdefault(one.layout, len(runs)) for one in logged]
     return {
+        "runs": [layout.run_id for layout in runs],
+        "begun": [layout.started for layout in runs],
         "seq": seqs,
-        "t": [event.t / 1e6 for event in events],
-        "wall": [one.layout.started + one.event.t if one.layout.started else None for one in logged],
-        "run": [one.layout.run_id for one in logged],
+        "t": [event.t for event in events],
+        "run": run,
         "kind": [event.kind for event in events],
         "node": [event.node for event in events],
         "item": [event.item for event in events],
@@ -156,7 +159,7 @@ def _of_logged(seqs: Sequence[int], logged: Sequence[Logged]) -> dict[str, Seque
         "leg": [event.leg for event in events],
         "attempt": [event.attempt for event in events],
         "status": [event.status for event in events],
-        "dur": [event.dur / 1e6 if event.dur >= 0 else None for event in events],
+        "dur": [event.dur for event in events],
         "cost": [event.cost for event in events],
         "tokens": [event.tokens for event in events],
         "error": [event.error for event in events],
@@ -169,8 +172,14 @@ def _of_logged(seqs: Sequence[int], logged: Sequence[Logged]) -> dict[str, Seque
 
 
 def _of_rows(rows: Sequence[Row]) -> dict[str, Sequence[Any]]:
-    columns: dict[str, Sequence[Any]] = dict(zip(EVENT_COLUMNS, zip(*rows, strict=True), strict=True))
-    return {**columns, "wall": [None if wall is None else micros(wall) for wall in columns["wall"]]}
+    columns: dict[str, list[Any]] = dict(zip(EVENT_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+    columns["t"] = [round(t * 1e6) for t in columns["t"]]
+    columns["dur"] = [-1 if dur is None else round(dur * 1e6) for dur in columns["dur"]]
+    walls = zip(columns["t"], columns.pop("wall"), strict=True)
+    begun = [0 if wall is None else micros(wall) - t for t, wall in walls]
+    runs: dict[tuple[str, int], int] = {}
+    columns["run"] = [runs.setdefault(one, len(runs)) for one in zip(columns["run"], begun, strict=True)]
+    return {**columns, "runs": [run for run, _ in runs], "begun": [since for _, since in runs]}
 
 
 def _text(columns: Mapping[str, Sequence[Any]]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -57,9 +55,6 @@ class DuckJournal:
         self._released = released
         self._held = True
         self._ticket = 0
-        self._waiting: deque[tuple[int, Wake]] = deque()
-        self._asked = False
-        self._lock = threading.Lock()
 
     def append(self, event: Event) -> None:
         """Queue an event for the writer.
@@ -90,31 +85,12 @@ class DuckJournal:
 
     def when_durable(self, wake: Wake) -> None:
         """Call `wake` after the commit, from whichever thread has done it."""
-        # A thousand items of a map wait at once; the writer is asked for the first of them only.
-        with self._lock:
-            self._waiting.append((self._ticket, wake))
-            asked, self._asked = self._asked, True
-        if not asked:
-            self._writer.when_durable(self._ticket, self._tell)
+        self._writer.when_durable(self._ticket, self._tell, wake)
 
-    def _tell(self, error: BaseException | None) -> None:
-        durable = self._writer.durable
-        with self._lock:
-            waiting = self._waiting
-            ready = []
-            while waiting and (error is not None or waiting[0][0] <= durable):
-                ready.append(waiting.popleft())
-            self._asked = bool(waiting)
-            following = waiting[0][0] if waiting else 0
-        for ticket, wake in ready:
-            if self._run_id in self._lost:
-                wake(given_away(self._run_id, self._lost[self._run_id]))
-            elif error is None:
-                wake(None)
-            else:
-                self._writer.when_durable(ticket, wake)  # which gives each an error of its own
-        if following:
-            self._writer.when_durable(following, self._tell)
+    def _tell(self, error: BaseException | None, wake: Wake) -> None:
+        if error is None and self._run_id in self._lost:
+            error = given_away(self._run_id, self._lost[self._run_id])
+        wake(error)
 
     def release(self) -> None:
         """Say that this process executes the run no more; safe to call twice."""

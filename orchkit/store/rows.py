@@ -168,7 +168,7 @@ def micros(stamped: datetime) -> int:
 
 def _seconds(since: int) -> float:
     # A double of seconds rounds back to each microsecond for 71 years, and later still to whole seconds.
-    seconds = since / 1e6
+    seconds = _int64(since) / 1e6
     if round(seconds * 1e6) != since:
         raise ValueError(f"{since} microseconds are more than seconds can tell apart")
     return seconds

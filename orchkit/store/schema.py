@@ -139,25 +139,34 @@ EMPTY: Final = ("node", "status", "error", "by", "key")
 ZERO: Final = ("leg", "attempt", "tokens")
 """Columns that are 0 where a batch does not have them."""
 
-# A batch is such as {"seq": [7, 8], "t": [0.1, 0.2], "wall": [null, null], "kind": ["started", "completed"], "item":
-# [-1, -1], "status": ["", "final"], ...}: a time is microseconds since 1970, and what says nothing is as it is in an
-# event, or its column is left out.
-_SHAPE: Final = ", ".join(f'"{name}": ["{kind}"]' for name, kind in (EVENT_TYPES | {"wall": "bigint"}).items())
+# A batch is such as {"runs": ["a1"], "begun": [1790000000000000], "seq": [7, 8], "t": [100000, 200000], "kind":
+# ["started", "completed"], "item": [-1, -1], "dur": [-1, 100000], ...}. Of each event it says what an `Event` says,
+# times in microseconds, and by `run` at which place of `runs` its run is, which began at that of `begun` since 1970 (0
+# for a virtual one). Where a column says nothing of any event it is left out.
+_BATCH_TYPES: Final = {**EVENT_TYPES, "t": "double", "dur": "double", "run": "integer"}
+del _BATCH_TYPES["wall"]
+_SHAPE: Final = ", ".join(f'"{name}": ["{kind}"]' for name, kind in _BATCH_TYPES.items())
 _QUOTED: Final = {name: f'"{name}"' for name in EVENT_TYPES}
+_PLACE: Final = "coalesce(run, 0) + 1"
 _SAYS: Final = {
-    "wall": "make_timestamp(wall)",
+    "t": "t / 1e6",
+    "wall": f"case when begun[{_PLACE}] <> 0 then make_timestamp(begun[{_PLACE}] + t::bigint) end",
+    "run": f"runs[{_PLACE}]",
     "item": "nullif(item, -1)",
+    "dur": "case when dur >= 0 then dur / 1e6 end",
     **{name: f"nullif({_QUOTED[name]}, '')" for name in EMPTY},
     **{name: f"coalesce({_QUOTED[name]}, 0)" for name in ZERO},
 }
 _SAID: Final = ", ".join(f"{_SAYS.get(name, _QUOTED[name])} as {_QUOTED[name]}" for name in EVENT_TYPES)
-_ALL: Final = ", ".join(f"unnest(batch.{name}) as {name}" for name in _QUOTED.values())
+_ALL: Final = ", ".join(f"unnest(batch.{_QUOTED[name]}) as {_QUOTED[name]}" for name in _BATCH_TYPES)
 
 
 def batched(where: str = "") -> str:
     """Give a query for the events that are in batches, as rows: of all batches, or of those that a condition tells."""
+    shape = f"""'{{{_SHAPE}, "runs": ["varchar"], "begun": ["bigint"]}}'"""
     return f"""select {_SAID} from (
-        select {_ALL} from (select from_json(events, '{{{_SHAPE}}}') as batch from event_batch{where}))"""
+        select {_ALL}, batch.runs as runs, batch.begun as begun
+        from (select from_json(events, {shape}) as batch from event_batch{where}))"""
 
 
 MOVE: Final = (f"insert into event_row {batched()} order by seq", "delete from event_batch")

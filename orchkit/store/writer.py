@@ -37,6 +37,7 @@ _TURN = 0.02  # seconds; what the engine leaves for the end of its turn is not l
 _BODY = EVENT_COLUMNS.index("body") - 1  # a row lacks its seq
 
 Wake = Callable[[BaseException | None], None]
+_Waiting = tuple[int, Callable[..., None], tuple[Any, ...]]
 T = TypeVar("T")
 
 
@@ -87,7 +88,7 @@ class Writer:
         self._place = place
         self._queue: deque[Item | _Together] = deque()
         self._bytes = 0
-        self._wakes: list[tuple[int, Wake]] = []
+        self._wakes: list[_Waiting] = []
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)  # there is room, or more is durable
@@ -178,22 +179,22 @@ class Writer:
         self._rest()
         self._tell()
 
-    def when_durable(self, ticket: int, wake: Wake) -> None:
-        """Call `wake` once, when that ticket is durable: at once if it is, else from the thread that commits it.
+    def when_durable(self, ticket: int, wake: Callable[..., None], *more: Any) -> None:
+        """Call `wake` once, with None or an error and with `more`, when that ticket is durable.
 
-        That is the writer's or the engine's. Wakes come in the order of their tickets. One must not block; what it
-        raises goes to `threading.excepthook` and stops nobody else, because it says that a waiter is broken and not
-        that the file is.
+        At once if it is, else from the thread that commits it: the writer's or the engine's. Wakes come in the order
+        of their tickets. One must not block; what it raises goes to `threading.excepthook` and stops nobody else,
+        because it says that a waiter is broken and not that the file is.
         """
         with self._lock:
             if self.refusal is None and (ticket > self.durable or self._telling):
                 if not self._wakes or self._wakes[-1][0] <= ticket:
-                    self._wakes.append((ticket, wake))
+                    self._wakes.append((ticket, wake, more))
                 else:
-                    insort(self._wakes, (ticket, wake), key=_ticket)
+                    insort(self._wakes, (ticket, wake, more), key=_ticket)
                 return
             failure = _again(self.refusal) if ticket > self.durable else None
-        wake(failure)
+        wake(failure, *more)
 
     def flush(self) -> None:
         """Wait until all that was pushed so far is durable.
@@ -390,10 +391,10 @@ class Writer:
                 return  # whoever is at it tells these too, in their order
             self._telling = True
         while ready := self._ready():
-            for _, wake in ready:
-                _call(wake, None)
+            for _, wake, more in ready:
+                _call(wake, None, *more)
 
-    def _ready(self) -> list[tuple[int, Wake]]:
+    def _ready(self) -> list[_Waiting]:
         # Until none is left: a wake that is asked for meanwhile must not overtake those that are being told.
         with self._lock:
             count = bisect_right(self._wakes, self.durable, key=_ticket)
@@ -416,8 +417,8 @@ class Writer:
             calls, self._calls = self._calls, deque()
             self._changed.notify_all()
             self._called.notify()
-        for _, wake in wakes:
-            _call(wake, _again(failure))
+        for _, wake, more in wakes:
+            _call(wake, _again(failure), *more)
         for _, done in calls:
             done.set_exception(_again(failure))
 
@@ -455,7 +456,7 @@ def _weight(pushed: Item | _Together) -> int:
     return 400 + len(row[2] or row[3]) if table == "payload" else 400
 
 
-def _ticket(waiting: tuple[int, Wake]) -> int:
+def _ticket(waiting: _Waiting) -> int:
     return waiting[0]
 
 
@@ -467,8 +468,8 @@ def _again(error: StoreError | None) -> StoreError | None:
     return copy
 
 
-def _call(wake: Wake, failure: BaseException | None) -> None:
+def _call(wake: Callable[..., None], failure: BaseException | None, *more: Any) -> None:
     try:
-        wake(failure)
+        wake(failure, *more)
     except BaseException:
         threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

@@ -435,3 +435,13 @@ def test_of_many_at_once_those_that_arrow_refuses_are_taken_too(file, monkeypatc
     monkeypatch.setattr(file_module, "_AT_ONCE", 1)
     file.commit(logged(note(1, cost=cost), note(2)))
     assert file.fetch("select cost from event order by seq") == [(float(cost),), (0.0,)]
+
+
+def test_a_batch_says_of_each_event_whose_it_is(file):
+    live, virtual = Layout(head("r1")), Layout(head("r2", started=0))
+    items = [layout.items(n, note(n, cost=0.0))[0] for n in (1, 2) for layout in (live, virtual, live)]
+    file.commit(items)
+    found = file.fetch("select run, n, epoch_us(wall) from event order by seq")
+    assert found == [
+        (one.layout.run_id, one.n, START + one.event.t if one.layout is live else None) for one in items
+    ]  # fmt: skip
