@@ -25,9 +25,10 @@ def fresh_run_id() -> str:
         return _DRAWN.pop()
     except IndexError:
         # The system takes as long for one as for many, and many runs may start at once.
-        several = os.urandom(_AT_ONCE * 6).hex()
-        _DRAWN.extend(several[at : at + 12] for at in range(0, len(several), 12))
-        return _DRAWN.pop()
+        digits = os.urandom(_AT_ONCE * 6).hex()
+        drawn, *others = (digits[at : at + 12] for at in range(0, len(digits), 12))
+        _DRAWN.extend(others)  # which other threads may have taken by the next line
+        return drawn
 
 
 def derived_run_id(*parts: object) -> str:

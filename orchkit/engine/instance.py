@@ -37,7 +37,7 @@ class Instance(Fibre):
     settled : bool
         Its attempt's end was recorded as `FINAL`, so no ``settled`` is to follow.
     answers : sequence of Answer
-        Given, and not yet in the log.
+        Given, and not yet in the log; replaced and never changed, for nearly every instance has none.
     """
 
     __slots__ = (

@@ -117,7 +117,7 @@ class LiveRun:
         self._engine.host.pump()
 
     def _admit(self, admitted: Future[None] | None) -> None:
-        if admitted is None:
+        if admitted is None:  # nobody waits for it
             return
         # One voice: were it told yes by the store's thread and no by the engine's, the faster would win.
         error = self._execution.error

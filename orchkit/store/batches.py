@@ -56,19 +56,26 @@ def _singly(seqs: Sequence[int], laid: Sequence[Laid]) -> tuple[Sequence[int], S
     return numbers, cast("list[Logged]", list(one_by_one(laid)))
 
 
-def table_of(seqs: Sequence[int], laid: Sequence[Laid]) -> Any:
-    """Lay events out as an Arrow table of rows for ``event_row``; None where Arrow refuses, and a batch is to do.
+def table_of(seqs: Sequence[int], laid: Sequence[Laid], rows: Sequence[Row] = ()) -> Any:
+    """Lay events out as rows for ``event_row``, all at once.
 
     For some thousand this costs less than a batch that is moved later, and for fewer more.
 
     Parameters
     ----------
-    seqs : sequence of int
+    seqs, laid, rows
         As for `batch_of`.
-    laid : sequence of Logged or Stretch
+
+    Returns
+    -------
+    pyarrow.Table or None
+        None where Arrow refuses, and a batch is to do.
     """
     try:
-        return _table(seqs, laid)
+        import pyarrow as pa
+
+        tables = [_table(seqs, laid)] if laid else []
+        return pa.concat_tables([*tables, _table_of_rows(rows)] if rows else tables)
     except Exception:
         # It brings pandas along, which cannot be imported any more when Python ends, and it refuses numbers that a
         # double can hold.
@@ -124,6 +131,20 @@ def _table(seqs: Sequence[int], laid: Sequence[Laid]) -> Any:
         "key": _texts([event.key for event in events]),
     }
     return pa.table({name: columns[name] for name in EVENT_TYPES})
+
+
+def _table_of_rows(rows: Sequence[Row]) -> Any:
+    import pyarrow as pa
+
+    kinds = {
+        "bigint": pa.int64(),
+        "integer": pa.int32(),
+        "double": pa.float64(),
+        "varchar": pa.string(),
+        "timestamp": pa.timestamp("us"),
+    }
+    columns = zip(EVENT_TYPES.items(), zip(*rows, strict=True), strict=True)
+    return pa.table({name: pa.array(column, kinds[kind]) for (name, kind), column in columns})
 
 
 def _numbers(values: Sequence[Any], code: str = "q") -> Any:

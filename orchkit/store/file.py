@@ -134,30 +134,31 @@ class DuckFile:
         """Append rows in one transaction; durable when it returns."""
         begun = wall_micro()
         self._refuse_to_write()
-        rows, runs, many = self._sorted(batch)
+        rows, runs, table = self._sorted(batch)
         try:
-            self._append(rows, many)
+            self._append(rows, table)
         except duckdb.Error as error:
             self._refuse_moved(error)
             raise
         self._refuse_moved()
-        for table in ("admission", "lease"):
-            self.leases.note(rows.get(table, ()), 1, -1)
-        self._batched += runs.total() - (0 if many is None else many.num_rows)
+        for name in ("admission", "lease"):
+            self.leases.note(rows.get(name, ()), 1, -1)
+        if table is None:
+            self._batched += runs.total()
         self._mark(runs)
         self._took += (wall_micro() - begun - self._took) // 8
 
-    def _append(self, rows: Mapping[str, Sequence[Row]], many: Any) -> None:
+    def _append(self, rows: Mapping[str, Sequence[Row]], table: Any) -> None:
         # A flush outside a transaction is one of its own: two statements fewer, a quarter of a lone step's time.
-        together = len(rows) + (many is not None) > 1
+        together = len(rows) + (table is not None) > 1
         if together:
             self._writing.execute("begin")
-        for table, those in rows.items():
-            appender = self._appenders[table]
+        for name, those in rows.items():
+            appender = self._appenders[name]
             appender.append_rows(those)
             appender.flush()
-        if many is not None:
-            self._insert(many)
+        if table is not None:
+            self._insert(table)
         if together:
             self._writing.execute("commit")
 
@@ -169,7 +170,7 @@ class DuckFile:
             raise FileNotFoundError(f"{self.path} was deleted, moved or replaced while it was open") from cause
 
     def _sorted(self, batch: Sequence[Item]) -> tuple[dict[str, list[Row]], Counter[str], Any]:
-        """Give numbered rows by table, how many events each run has, and the events by themselves if many."""
+        """Give numbered rows by table, how many events each run has, and the events as a table of Arrow's if many."""
         rows: dict[str, list[Row]] = {}
         laid: list[Laid] = []
         seqs: list[int] = []
@@ -183,19 +184,19 @@ class DuckFile:
                 seqs.append(self._seq + 1)
                 self._seq += len(item.events)
                 laid.append(item)
-                runs[item.layout.run_id] += len(item.events) - 1
+                runs[item.layout.run_id] += len(item.events) - 1  # and one more below, as for each of `laid`
             elif item[0] != "payload" or self._is_new(str(item[1][0])):
                 self._seq += 1
                 rows.setdefault(item[0], []).append((self._seq, *item[1]))
         events = rows.pop("event", [])
         runs.update([one.layout.run_id for one in laid] + [row[_RUN + 1] for row in events])
-        many = table_of(seqs, laid) if laid and runs.total() > _AT_ONCE else None
-        if batches := batch_of(seqs, laid if many is None else (), events):
+        table = table_of(seqs, laid, events) if runs.total() > _AT_ONCE else None
+        if table is None and (batches := batch_of(seqs, laid, events)):
             rows["event_batch"] = batches
-        return rows, runs, many
+        return rows, runs, table
 
-    def _insert(self, many: Any) -> None:
-        self._writing.register("many", many)
+    def _insert(self, table: Any) -> None:
+        self._writing.register("many", table)
         self._writing.execute("insert into event_row select * from many")
         self._writing.unregister("many")
 

@@ -6,7 +6,8 @@ how many events of which runs were in it. It is not synced: what survives a powe
 more.
 
 It begins anew whenever the write-ahead log has been merged into the file, so it covers a few thousand commits; a record
-takes some twenty bytes a run, less than the rows that it speaks of take in the log, which is bounded to 64 MB.
+takes some twenty bytes a run, less than the rows that it speaks of take in the log, which is bounded to 64 MB, or in
+the file, where DuckDB writes many at once.
 """
 
 from __future__ import annotations

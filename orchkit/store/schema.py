@@ -5,9 +5,10 @@ find a run without an index (secondary indexes were found stale after a crash in
 nothing). What is analysed is a typed column; a body is JSON text, so that nothing depends on young types, and one that
 is long or binary is kept once.
 
-A commit puts its events into one row of ``event_batch``, as JSON by columns: for one event DuckDB takes half the time
-that a row of twenty typed columns needs, and for a thousand a third. They are moved to ``event_row`` ten thousand at a
-time, or when it is quiet. The view ``event`` has both, so that it makes no difference to who asks.
+A commit of up to 4,000 events puts them into one row of ``event_batch``, as JSON by columns: for one event DuckDB takes
+half the time that a row of twenty typed columns needs, and for a thousand a third. They are moved to ``event_row`` ten
+thousand at a time, or when it is quiet. Larger commits go there directly. The view ``event`` has both, so that it makes
+no difference to who asks.
 
 What ``store.sql`` sees. Times ``t`` and lengths ``dur`` are float seconds, ``t`` since the start of the run; ``wall``
 and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
@@ -143,8 +144,7 @@ ZERO: Final = ("leg", "attempt", "tokens")
 # ["started", "completed"], "item": [-1, -1], "dur": [-1, 100000], ...}. Of each event it says what an `Event` says,
 # times in microseconds, and by `run` at which place of `runs` its run is, which began at that of `begun` since 1970 (0
 # for a virtual one). Where a column says nothing of any event it is left out.
-_BATCH_TYPES: Final = {**EVENT_TYPES, "t": "double", "dur": "double", "run": "integer"}
-del _BATCH_TYPES["wall"]
+_BATCH_TYPES: Final = {name: kind for name, kind in EVENT_TYPES.items() if name != "wall"} | {"run": "integer"}
 _SHAPE: Final = ", ".join(f'"{name}": ["{kind}"]' for name, kind in _BATCH_TYPES.items())
 _QUOTED: Final = {name: f'"{name}"' for name in EVENT_TYPES}
 _PLACE: Final = "coalesce(run, 0) + 1"

@@ -14,7 +14,7 @@ import msgspec
 from orchkit import errors
 from orchkit.errors import OrchkitError, StoreError
 from orchkit.store.holder import Holder
-from orchkit.store.rows import Entry
+from orchkit.store.rows import LATEST, Entry
 from orchkit.store.schema import APPENDED, EVENT_ROW, HEAD_COLUMNS
 
 __all__ = ["OwnerGone", "OwnerSilent", "entries_of", "error_of", "receive", "refuse_unfit_holder", "send", "told_of"]
@@ -41,6 +41,9 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "integer": (-(2**31), 2**31 - 1),
     "double": (-_DOUBLE, _DOUBLE),
 }
+# Beyond these a row could be committed, and then nobody could read it back.
+_SECONDS: Final = LATEST / 1e6
+_NARROWER: Final = {("event", "t"): (-_SECONDS, _SECONDS), ("event", "dur"): (0.0, _SECONDS)}
 # Columns that may be null; who reads the others counts on a value, and one row would end everybody's listing.
 _NULLABLE: Final = {
     "admission": {"started", "parent", "holder"},
@@ -71,7 +74,8 @@ class _Column(NamedTuple):
 def _columns(table: str, statement: str) -> tuple[_Column, ...]:
     words = [column.split() for column in statement.partition("(")[2].rpartition(")")[0].split(",")]
     named = [(name.strip('"'), kind) for name, kind in words[1:]]
-    return tuple(_Column(name, kind, name in _NULLABLE[table], *_BOUNDS.get(kind, (0, 0))) for name, kind in named)
+    bounds = {name: _NARROWER.get((table, name), _BOUNDS.get(kind, (0, 0))) for name, kind in named}
+    return tuple(_Column(name, kind, name in _NULLABLE[table], *bounds[name]) for name, kind in named)
 
 
 _STATEMENTS: Final = {**APPENDED, "event": EVENT_ROW}

@@ -24,11 +24,11 @@ from orchkit.store.schema import EVENT_COLUMNS
 
 __all__ = ["Place", "Wake", "Writer"]
 
-_BATCH = (
-    4000  # pushes; of whole runs as many as fill a row group of DuckDB, which it writes once and not into its log too
-)
+# Pushes. Of whole runs as many, if each has some thirty events, as fill a row group of DuckDB: that it writes into the
+# file at once, in place of into its log and later once more.
+_BATCH = 4000
 _BATCH_BYTES = 48 * 2**20
-_MANY = 1000  # pushes; with so many the writer does not wait for the end of a turn
+_ENOUGH = 1000  # pushes, for which the writer does not wait for the end of a turn
 _QUEUE = 10_000  # pushes
 _QUEUE_BYTES = 64 * 2**20
 _QUICK_BYTES = 2**20  # more than that the engine's thread hands over
@@ -149,7 +149,7 @@ class Writer:
                 self._wake()
                 return
             self._turning = me
-        if len(self._queue) >= _MANY:
+        if len(self._queue) >= _ENOUGH:
             self._wake()
         elif self._cold:
             # At each push: a turn may be long, and what was left in it before may be durable since.

@@ -73,8 +73,9 @@ def test_whichever_way_rows_are_made_they_are_the_same(laboratory, log, started)
         assert same(laboratory.execute(ROWS).fetchall(), expected)
         assert made[-1][0] == seqs[-1]
     laboratory.execute("delete from event_batch")
-    laboratory.register("many", table_of(seqs, laid))
-    assert same(laboratory.execute("select * from many").fetchall(), expected)
+    for table in (table_of(seqs, laid), table_of((), (), expected), table_of(seqs[:1], laid[:1], expected[1:])):
+        laboratory.register("many", table)
+        assert same(laboratory.execute("select * from many").fetchall(), expected)
 
 
 @settings(max_examples=150, deadline=None)
@@ -435,6 +436,35 @@ def test_of_many_at_once_those_that_arrow_refuses_are_taken_too(file, monkeypatc
     monkeypatch.setattr(file_module, "_AT_ONCE", 1)
     file.commit(logged(note(1, cost=cost), note(2)))
     assert file.fetch("select cost from event order by seq") == [(float(cost),), (0.0,)]
+
+
+@pytest.mark.parametrize("micros", [2**53 + 2, 2**62, 2**80])
+def test_an_event_after_285_years_is_refused(micros):
+    layout = Layout(head())
+    for event in (note(micros), note(-micros), note(1, dur=micros)):
+        with pytest.raises(CodecError, match="more than 285 years"):
+            layout.items(1, event)
+        with pytest.raises(CodecError, match="more than 285 years"):
+            layout.whole(1, [note(1), event])
+
+
+def test_one_that_is_some_years_long_is_read_as_it_was(laboratory):
+    years = 2**53 // 10**6 * 10**6
+    laid = logged(note(years, dur=years), note(-years), started=0)
+    expected = [(seq, *one.row()) for seq, one in enumerate(laid, 1)]
+    laboratory.executemany("insert into event_batch values (?, ?)", batch_of([1, 2], laid))
+    assert same(laboratory.execute(ROWS).fetchall(), expected)
+    laboratory.execute("delete from event_batch")
+
+
+def test_of_many_rows_of_another_process_rows_are_made_at_once(file, monkeypatch):
+    monkeypatch.setattr(file_module, "_AT_ONCE", 50)
+    entries = row_by_row(logged(*(note(n, body={"n": n}) for n in range(60))))
+    file.commit([*entries[:30], ("lease", ("r1", "me")), *entries[30:]])
+    assert batches(file) == 0
+    assert file.fetch("select seq, n, body from event_row order by seq") == [
+        (n + 1 + (n >= 30), n + 1, f'{{"n":{n}}}') for n in range(60)
+    ]
 
 
 def test_a_batch_says_of_each_event_whose_it_is(file):
