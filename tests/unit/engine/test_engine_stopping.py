@@ -287,7 +287,7 @@ def send(drive: Drive, node: int, t: int, value: Any = True) -> list[Any]:
     told: list[Any] = []
     inst = drive.execution.instances[node, -1]
     answer = Answer(value, "dana", told.append)
-    inst.answers.append(answer)
+    inst.answers = [*inst.answers, answer]
     drive.kernel.arm(inst, t, SIGNAL, answer)
     return told
 
