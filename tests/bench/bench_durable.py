@@ -144,7 +144,9 @@ def steps(folder: Path) -> None:
     said("memory: a lone step", took["lone memory"])
     said("group: a lone step", took["lone group"], more=f"{median(added) * 1e6:.1f} us more than in memory")
     for level in ("memory", "group", "strict"):
-        said(f"{level}: fan-out of 500, a step", took[f"fan {level}"])
+        ratios = [500 * step / commit for step, commit in zip(took[f"fan {level}"], took["commit"], strict=True)]
+        more = f"{median(ratios):.1f} bare commits for all 500 (median of pairs)"
+        said(f"{level}: fan-out of 500, a step", took[f"fan {level}"], more=more)
     for level in ("memory", "group", "strict"):
         rate = 1 / median(took[f"many {level}"])
         said(f"{level}: 200 runs of 10 steps at once, a step", took[f"many {level}"], more=f"{rate:,.0f} steps/s")
