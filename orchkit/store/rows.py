@@ -157,8 +157,8 @@ _PACK: Final = msgspec.msgpack.Encoder()
 _UNPACK: Final = msgspec.msgpack.Decoder()
 _SURE: Final = 2**51  # microseconds, or tokens: up to here no column loses anything, and nothing need be looked at
 _INT64: Final = 2**63
-LATEST: Final = 2**53
-"""Microseconds, which is 285 years: no event is later, and nothing takes longer."""
+LATEST: Final = 2**62
+"""Microseconds, which is 146,000 years: no event is later, and nothing takes longer."""
 
 
 def stamp(since: int) -> datetime:
@@ -175,7 +175,7 @@ def _seconds(since: int) -> float:
     # A double of seconds rounds back to each microsecond for 71 years, and later still to whole seconds.
     seconds = since / 1e6
     if not -LATEST <= since <= LATEST:
-        raise ValueError(f"{seconds:g} seconds are more than 285 years")
+        raise ValueError(f"{seconds:g} seconds are more than 146,000 years")
     if round(seconds * 1e6) != since:
         raise ValueError(f"{since} microseconds are more than seconds can tell apart")
     return seconds
@@ -289,7 +289,8 @@ class Layout:
 
     def _check_numbers(self, event: Event) -> None:
         _seconds(event.t)
-        stamp(self.started + event.t)
+        if self.started:
+            stamp(self.started + event.t)
         _seconds(event.dur)
         _int64(event.tokens)
 
