@@ -40,7 +40,7 @@ def killed_within(path, name, seconds):
     return {f"{name}-{line}" for line in whole.splitlines()[1:]}
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.slow)])
 def test_each_run_is_there_whole_or_not_at_all(tmp_path, kills):
     path = tmp_path / "lab.duckdb"
     dice = random.Random(kills)

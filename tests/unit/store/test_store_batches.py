@@ -78,7 +78,7 @@ def test_whichever_way_rows_are_made_they_are_the_same(laboratory, log, started)
         assert same(laboratory.execute("select * from many").fetchall(), expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(log=st.lists(events, min_size=1, max_size=6), started=st.sampled_from([0, START]), at=st.integers(0, 6))
 def test_a_stretch_makes_the_rows_that_its_events_make_one_by_one(laboratory, log, started, at):
     layout = Layout(head(started=started))
