@@ -130,7 +130,7 @@ class LiveHost:
     def begin(self, fibre: Fibre, body: Callable[[], Coroutine[Any, Any, Any]]) -> object:
         """Start a body as a task of its own."""
         # In a copy of the host's own context: what a predecessor has set in its own would be lost on a resume.
-        # Named, for to number each would cost a tenth of its start.
+        # Named, so that Python need not number each.
         run = self._run(fibre, fibre.token, body)
         task = asyncio.Task(run, loop=self.loop, name="orchkit-body", context=self._context.copy())
         self.tasks.add(task)

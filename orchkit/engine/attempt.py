@@ -173,7 +173,7 @@ def _begin(inst: Instance, site: Site, leg: int, n: int, error: Failure | None) 
     ctx = None
     if site.function is not None and site.function.wants_ctx:
         inst.spent = ctx = Context(ex, site.path, inst.item, leg, n, None if due is None else due - ex.base)
-    # As a partial: a function of its own would be a dozen objects more for the garbage collector, of each body.
+    # As a partial: a function of its own would be seven objects more for the garbage collector, of each body.
     inst.handle = ex.host.begin(inst, partial(_body, inst, site, ctx, error, inst.token))
 
 

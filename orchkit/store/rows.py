@@ -96,7 +96,7 @@ class Logged(msgspec.Struct, frozen=True, gc=False):
 class Stretch(msgspec.Struct, frozen=True, gc=False):
     """Events of one run that follow one another, of which it is certain that they can be stored.
 
-    What a run at the level "exit" has kept comes so: without an object more for each event it costs half as much.
+    What a run at the level "exit" has kept comes so, without an object more for each event.
 
     Attributes
     ----------
@@ -263,7 +263,7 @@ class Layout:
             texts = "".join([f"{one.node}{one.status}{one.error}{one.by}{one.key}" for one in events])
             if not texts.isascii():
                 texts.encode()
-            # What `items` asks of each; a list is twice as fast here as a generator.
+            # What `items` asks of each.
             odd = [
                 one
                 for one in events

@@ -25,7 +25,7 @@ def log_of(run, n):
 def main():
     """Go on until somebody kills it."""
     store, name = DuckStore(sys.argv[1]), sys.argv[2]
-    print("begin", flush=True)
+    print("begin", file=sys.stderr, flush=True)
     for n in range(10**9):
         run = f"{name}-{n}"
         journal = store.admit(Head(run, "flood", started=1, durability="exit"))

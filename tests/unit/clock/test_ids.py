@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from orchkit.clock import ids
 from orchkit.clock.ids import fresh_run_id
 
 
@@ -17,14 +18,18 @@ def test_they_are_twelve_hex_digits_and_differ():
     assert all(re.fullmatch("[0-9a-f]{12}", one) for one in drawn)
 
 
-def test_threads_draw_different_ones():
-    drawn = []
-    threads = [threading.Thread(target=lambda: drawn.extend(fresh_run_id() for _ in range(1000))) for _ in range(8)]
+def test_threads_draw_different_ones(monkeypatch):
+    # Few at a time, and taking turns as often as can be: one empties what another has just drawn.
+    monkeypatch.setattr(ids, "_AT_ONCE", 2)
+    before, drawn = sys.getswitchinterval(), []
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=lambda: drawn.extend(fresh_run_id() for _ in range(5000))) for _ in range(8)]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
-    assert len(set(drawn)) == 8000
+    sys.setswitchinterval(before)
+    assert len(set(drawn)) == 40_000
 
 
 FORKED = """
