@@ -78,13 +78,13 @@ class Fibre:
 
     Parameters
     ----------
-    key : int
+    key : tuple of int
         Derived from identity: smaller goes first at equal times and ranks.
     """
 
     __slots__ = ("coro", "key", "token")
 
-    def __init__(self, key: int) -> None:
+    def __init__(self, key: tuple[int, ...]) -> None:
         self.key = key
         self.token = 0
         self.coro: Coroutine[Any, Any, Any] | None = None
@@ -127,14 +127,18 @@ class Kernel:
     ----------
     now : int, microseconds
         Never goes back.
+    after : callable or None
+        Called once, as soon as the fibre that is going on has suspended or ended: for what it cannot do itself, because
+        that may resume it.
     """
 
-    __slots__ = ("_compact_at", "_serial", "current", "heap", "now")
+    __slots__ = ("_compact_at", "_serial", "after", "current", "heap", "now")
 
     def __init__(self, now: int = 0) -> None:
         self.now = now
-        self.heap: list[tuple[int, int, int, int, Fibre, int, Any]] = []
+        self.heap: list[tuple[int, int, tuple[int, ...], int, Fibre, int, Any]] = []
         self.current: Fibre | None = None
+        self.after: Callable[[], None] | None = None
         self._serial = 0
         self._compact_at = _COMPACT_AT
 
@@ -182,7 +186,7 @@ class Kernel:
         """Throw `Cancelled` into a fibre of the engine's; one that survives it is a bug."""
         self.throw(fibre)
         if fibre.coro is not None:
-            raise RuntimeError(f"fibre {fibre.key:x} survived its cancellation")
+            raise RuntimeError(f"fibre {fibre.key} survived its cancellation")
 
     def throw(self, fibre: Fibre) -> None:
         """Throw `Cancelled` into a fibre; a user's body may take its time to clean up."""
@@ -210,6 +214,9 @@ class Kernel:
             self.current = before
             # A cancellation's traceback holds this frame, and this frame would hold the cancellation.
             value = None
+        if self.after is not None:
+            after, self.after = self.after, None
+            after()
 
     @staticmethod
     def _retire(fibre: Fibre) -> None:

@@ -8,7 +8,7 @@ from orchkit.draw._picture import Arrow, Picture, Shape
 from orchkit.model.events import Event
 from orchkit.model.fold import fold
 from orchkit.model.graph import Edge, Graph
-from orchkit.model.paths import has_node, node_of
+from orchkit.model.paths import has_node, node_of, split_path
 from orchkit.model.policies import Policy, option_name
 from orchkit.model.standings import COMPLETED, DEGRADED, FAILED, OPEN, SKIPPED
 from orchkit.model.state import RunState
@@ -38,8 +38,8 @@ def picture_of(graph: Graph, log: Sequence[Event] | None = None, caption: str = 
     state = None if log is None else fold(graph, log)
     own: dict[int, list[Event]] = {}
     for event in log or ():
-        if not event.node or not has_node(graph, event.node):
-            continue  # the run's own, or of a node that is no longer there
+        if not event.node or not has_node(graph, event.node) or split_path(event.node)[0]:
+            continue  # the run's own, or of a node that is no longer there, or lies within another
         node = node_of(graph, event.node)
         if event.kind == "invalidated":
             own[node] = [old for old in own.get(node, ()) if event.item not in (-1, old.item)]

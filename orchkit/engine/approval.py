@@ -42,13 +42,13 @@ async def asking(seat: Seat, inst: Instance) -> Outcome:
 
     The question is durable before anybody can see it, the answer before whoever gave it is told so.
     """
-    ex = inst.execution
-    node = seat.node
+    ex, state = inst.execution, inst.scope.state
+    node, path = seat.node, inst.scope.path(seat.site)
     timeout = -1 if node.timeout is None else micro(node.timeout)
-    shown: dict[str, Any] = {"show": None if node.show is None else ex.state.value(node.show)}
+    shown: dict[str, Any] = {"show": None if node.show is None else state.value(node.show)}
     if node.prefill:
-        shown["prefill"] = {name: ex.state.value(source) for name, source in node.prefill}
-    asked = ex.emit(inst, Event(ex.t(), "asked", node.name, inst.item, inst.generation, dur=timeout, body=shown))
+        shown["prefill"] = {name: state.value(source) for name, source in node.prefill}
+    asked = ex.emit(inst, Event(ex.t(), "asked", path, inst.item, inst.generation, dur=timeout, body=shown))
     if not ex.has_answer(inst):
         await ex.fence(inst)
         _arm(seat, inst, asked, timeout)
@@ -57,10 +57,10 @@ async def asking(seat: Seat, inst: Instance) -> Outcome:
         answer = await suspend()
         ex.hide_pending(inst)
         if answer is None:
-            ex.emit(inst, Event(ex.t(), "expired", node.name, inst.item, inst.generation))
+            ex.emit(inst, Event(ex.t(), "expired", path, inst.item, inst.generation))
             return Outcome("completed", None)
         answered = Event(
-            ex.t(), "answered", node.name, inst.item, inst.generation, by=answer.by, body=answer.value
+            ex.t(), "answered", path, inst.item, inst.generation, by=answer.by, body=answer.value
         )  # fmt: skip
         _record_answer(inst, answered, answer)
         return Outcome("completed", answer.value)
@@ -89,8 +89,8 @@ def _arm(seat: Seat, inst: Instance, asked: Event, timeout: int) -> None:
     model = seat.site.model
     if model is None:
         return
-    inputs = ex.arguments(inst, seat.site, None) if model.wants_inputs else {}
-    draw = model.decide(inputs, ex.dice_at(seat.site, inst.item, 0, 1))
+    inputs = inst.scope.arguments(inst, seat.site, None) if model.wants_inputs else {}
+    draw = model.decide(inputs, inst.scope.dice_at(seat.site, inst.item, 0, 1))
     if draw.latency is not None:
         try:
             value = seat.site.dump(draw.value, seat.node.name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, ForeignAwait, suspend
 from orchkit.engine.context import Context, effect_key
+from orchkit.engine.inside import degraded_inside, inside, written_inside
 from orchkit.engine.program import Site
 from orchkit.errors import AttemptTimeout, CodecError, SimulationError
 from orchkit.model.events import FINAL, Event
@@ -18,7 +19,7 @@ from orchkit.model.shared import recorded_writes
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
-    from orchkit.engine.instance import Instance
+    from orchkit.engine.instance import Leg
 
 __all__ = ["attempt", "failure_of", "outcome_of"]
 
@@ -56,56 +57,66 @@ def outcome_of(event: Event) -> Outcome:
     return Outcome(event.status, failure=Failure(**event.body), cost=event.cost, tokens=event.tokens)
 
 
-async def attempt(inst: Instance, site: Site, leg: int, n: int, error: Failure | None = None) -> Outcome:
+async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) -> Outcome:
     """Make one attempt at one site.
 
     Order, outermost first: time-out, faults, body or model. A modelled attempt is decided when it starts and costs
-    one entry in the heap. While a log is fed back, a recorded attempt gets its recorded outcome; one without an
-    outcome is started again under its own number, a model with its original due time.
+    one entry in the heap; a node that holds a workflow opens a scope. While a log is fed back, a recorded attempt gets
+    its recorded outcome; one without an outcome is started again under its own number, a model with its original due
+    time, and a scope goes on where it was.
     """
-    ex = inst.execution
-    key = effect_key(site.path, inst.item) if site.node.effect else ""
-    started = ex.emit(inst, Event(ex.t(), "started", site.path, inst.item, inst.generation, leg, n, key=key))
-    strike = _NO_STRIKE if site.faults is None else _strike(inst, site, leg, n, started)
+    inst = leg.inst
+    ex, scope = inst.execution, inst.scope
+    path = scope.path(site)
+    key = effect_key(scope.effect_path(site), inst.item) if site.node.effect else ""
+    if ex.driving:
+        inst.listeners[leg.number] = leg
+    started = ex.emit(inst, Event(ex.t(), "started", path, inst.item, inst.generation, leg.number, n, key=key))
+    strike = _NO_STRIKE if site.faults is None else _strike(leg, site, n, started)
     if inst.records:
         ex.skip_injected(inst)
-    inst.spent = None
+    leg.spent = None
     outcome: Outcome | None
     try:
-        if inst.records and ex.has_record_of(inst, site.path, leg, n):
+        if inst.records and ex.has_record_of(inst, path, leg.number, n):
             outcome = await suspend()
+        elif site.model is not None or strike.error is not None or strike.hang:
+            _arm_decided(leg, site, n, started, strike)
+            outcome = await suspend()
+        elif site.inside is not None:
+            outcome = await inside(leg, site, started)
         else:
-            if site.model is not None or strike.error is not None or strike.hang:
-                _arm_decided(inst, site, leg, n, started, strike)
-            else:
-                if ex.driving:
-                    ex.deferred.append((inst, lambda: ex.kernel.resume(inst, None)))
-                    await suspend()  # no body starts before all open instances are rebuilt
-                if ex.strict or site.node.effect:
-                    await ex.fence(inst)
-                _begin(inst, site, leg, n, error)
+            if ex.driving:
+                ex.deferred.append((leg, lambda: ex.kernel.resume(leg, None)))
+                await suspend()  # no body starts before all open instances are rebuilt
+            if ex.strict or site.node.effect:
+                await ex.fence(leg)
+            _begin(leg, site, n, error)
             outcome = await suspend()
-            if outcome is not None and (strike.factor != 1.0 or strike.add) and inst.handle is not None:
-                outcome = await _delay(inst, site, strike, outcome)
+            if outcome is not None and (strike.factor != 1.0 or strike.add) and leg.handle is not None:
+                outcome = await _delay(leg, site, strike, outcome)
     except Cancelled:
-        _stop_body(inst)
-        _record_cancelled(inst, site, started)
+        _stop_body(leg)
+        _record_cancelled(leg, started)
         raise
     if outcome is None:
-        outcome = _timed_out(inst, site)
-        _stop_body(inst)
-    inst.handle = None
-    _record_end(inst, site, started, outcome)
+        outcome = _timed_out(leg, site)
+        _stop_body(leg)
+    leg.handle = None
+    _record_end(leg, site, started, outcome)
+    if site.inside is not None and outcome.failure is None:
+        outcome = degraded_inside(leg, site, started, outcome)
     # Where it was an effect when it began, others went on while it waited here, even if it is none by now.
     if (site.node.effect or started.key) and not inst.settled:
-        await ex.fence(inst)
+        await ex.fence(leg)
     return outcome
 
 
-def _strike(inst: Instance, site: Site, leg: int, n: int, started: Event) -> Strike:
+def _strike(leg: Leg, site: Site, n: int, started: Event) -> Strike:
+    inst = leg.inst
     ex = inst.execution
     assert site.faults is not None
-    strike = site.faults.strike(ex.dice_at(site, inst.item, leg, n), n)
+    strike = site.faults.strike(inst.scope.dice_at(site, inst.item, leg.number, n), n)
     if strike is None:
         return _NO_STRIKE
     for fault, kind, severity in strike.records:
@@ -114,10 +125,10 @@ def _strike(inst: Instance, site: Site, leg: int, n: int, started: Event) -> Str
             Event(
                 started.t,
                 "injected",
-                site.path,
+                started.node,
                 inst.item,
                 inst.generation,
-                leg,
+                leg.number,
                 n,
                 status=kind,
                 body=[fault, severity],
@@ -126,32 +137,32 @@ def _strike(inst: Instance, site: Site, leg: int, n: int, started: Event) -> Str
     return strike
 
 
-def _arm_decided(inst: Instance, site: Site, leg: int, n: int, started: Event, strike: Strike) -> None:
-    ex = inst.execution
+def _arm_decided(leg: Leg, site: Site, n: int, started: Event, strike: Strike) -> None:
+    ex = leg.inst.execution
     outcome: Outcome | None = None
     latency: int | None = None
     if strike.error is not None:
         latency, outcome = strike.after, Outcome("error", failure=failure_of(strike.error, site))
-        inst.cause = strike.error
+        leg.cause = strike.error
     elif not strike.hang:
-        latency, outcome = _modelled(inst, site, leg, n)
+        latency, outcome = _modelled(leg, site, n)
         if latency is not None:
             latency = int(latency * strike.factor + 0.5) + strike.add
     begin = ex.base + started.t
     if latency is not None and (site.timeout is None or latency <= site.timeout):
-        ex.kernel.arm(inst, begin + latency, OUTCOME, outcome)
+        ex.kernel.arm(leg, begin + latency, OUTCOME, outcome)
     elif site.timeout is not None:
-        ex.kernel.arm(inst, begin + site.timeout, TIMER)
+        ex.kernel.arm(leg, begin + site.timeout, TIMER)
 
 
-def _modelled(inst: Instance, site: Site, leg: int, n: int) -> tuple[int | None, Outcome]:
-    ex = inst.execution
+def _modelled(leg: Leg, site: Site, n: int) -> tuple[int | None, Outcome]:
+    inst = leg.inst
     assert site.model is not None
-    inputs = ex.arguments(inst, site, None) if site.model.wants_inputs else {}
-    draw: Draw = site.model.decide(inputs, ex.dice_at(site, inst.item, leg, n))
-    inst.spent = draw
+    inputs = inst.scope.arguments(inst, site, None) if site.model.wants_inputs else {}
+    draw: Draw = site.model.decide(inputs, inst.scope.dice_at(site, inst.item, leg.number, n))
+    leg.spent = draw
     if draw.error is not None:
-        inst.cause = draw.error
+        leg.cause = draw.error
         failure = failure_of(draw.error, site)
         return draw.latency, Outcome("error", failure=failure, cost=draw.cost, tokens=draw.tokens)
     try:
@@ -163,30 +174,34 @@ def _modelled(inst: Instance, site: Site, leg: int, n: int) -> tuple[int | None,
     return draw.latency, Outcome("completed", value, cost=draw.cost, tokens=draw.tokens)
 
 
-def _begin(inst: Instance, site: Site, leg: int, n: int, error: Failure | None) -> None:
+def _begin(leg: Leg, site: Site, n: int, error: Failure | None) -> None:
     # The time-out counts from here: waiting for the store before the body is no fault of the body's.
+    inst = leg.inst
     ex = inst.execution
-    inst.began = ex.kernel.now
-    due = None if site.timeout is None else inst.began + site.timeout
+    leg.began = ex.kernel.now
+    due = None if site.timeout is None else leg.began + site.timeout
     if due is not None:
-        ex.kernel.arm(inst, due, TIMER)
+        ex.kernel.arm(leg, due, TIMER)
     ctx = None
     if site.function is not None and site.function.wants_ctx:
-        inst.spent = ctx = Context(ex, site.path, inst.item, leg, n, None if due is None else due - ex.base)
+        effect = inst.scope.effect_path(site)
+        bound = None if due is None else due - ex.base
+        leg.spent = ctx = Context(ex, inst.scope.path(site), effect, inst.item, leg.number, n, bound)
     # As a partial: a function of its own would be seven objects more for the garbage collector, of each body.
-    inst.handle = ex.host.begin(inst, partial(_body, inst, site, ctx, error, inst.token))
+    leg.handle = ex.host.begin(leg, partial(_body, leg, site, ctx, error, leg.token))
 
 
-async def _body(inst: Instance, site: Site, ctx: Context | None, error: Failure | None, token: int) -> Outcome:
-    ex = inst.execution
+async def _body(leg: Leg, site: Site, ctx: Context | None, error: Failure | None, token: int) -> Outcome:
+    inst = leg.inst
+    ex, scope = inst.execution, inst.scope
     if ex.on_body is not None:
         ex.on_body()
     try:
-        if ctx is not None and ex.state.shared is not None:
-            ctx.see(ex.state.shared, inst.node)
-        arguments = ex.arguments(inst, site, ctx, error)
+        if ctx is not None and scope.state.shared is not None:
+            ctx.see(scope.state.shared, inst.node)
+        arguments = scope.arguments(inst, site, ctx, error)
     except Exception as misfit:
-        inst.cause = misfit
+        leg.cause = misfit
         return Outcome("error", failure=Failure(type(misfit).__name__, _first_lines(misfit)))
     try:
         value = await _call(ex, site, arguments)
@@ -203,7 +218,7 @@ async def _body(inst: Instance, site: Site, ctx: Context | None, error: Failure 
     except ForeignAwait as foreign:
         raise _needs_a_model(site, str(foreign)) from foreign
     except BaseException as caught:
-        if inst.token != token and not isinstance(caught, Exception):
+        if leg.token != token and not isinstance(caught, Exception):
             raise  # our own cancellation, arriving in the body's task, or the coroutine is being dropped
         if ex.host.virtual:
             if isinstance(caught, KeyboardInterrupt):
@@ -211,8 +226,8 @@ async def _body(inst: Instance, site: Site, ctx: Context | None, error: Failure 
             if isinstance(caught, RuntimeError) and "no running event loop" in str(caught):
                 raise _needs_a_model(site, "asks for a running event loop") from caught
         # Everything else is a failed attempt, a SystemExit, CancelledError or GeneratorExit of its own included.
-        if inst.token == token:
-            inst.cause = caught
+        if leg.token == token:
+            leg.cause = caught
         return _billed(ctx, "error", failure=_failure_in(ex, caught, site))
 
 
@@ -250,64 +265,69 @@ async def _at_once(fn: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     return fn(**arguments)
 
 
-async def _delay(inst: Instance, site: Site, strike: Strike, outcome: Outcome) -> Outcome | None:
+async def _delay(leg: Leg, site: Site, strike: Strike, outcome: Outcome) -> Outcome | None:
     # A slow fault on a real body: hold its answer back for as long as a slower body would have taken.
-    kernel = inst.execution.kernel
-    late = int((kernel.now - inst.began) * strike.factor + 0.5) + strike.add
+    kernel = leg.inst.execution.kernel
+    late = int((kernel.now - leg.began) * strike.factor + 0.5) + strike.add
     if site.timeout is not None and late > site.timeout:
-        kernel.arm(inst, inst.began + site.timeout, TIMER)
+        kernel.arm(leg, leg.began + site.timeout, TIMER)
     else:
-        kernel.arm(inst, inst.began + late, OUTCOME, outcome)
+        kernel.arm(leg, leg.began + late, OUTCOME, outcome)
     held: Outcome | None = await suspend()
     return held
 
 
-def _stop_body(inst: Instance) -> None:
-    if inst.handle is not None:
-        inst.execution.host.stop(inst.handle)
-        inst.handle = None
+def _stop_body(leg: Leg) -> None:
+    if leg.handle is not None:
+        leg.inst.execution.host.stop(leg.handle)
+        leg.handle = None
+    if leg.inner is not None:
+        leg.inner.cancel()
+        leg.inner = None
 
 
-def _timed_out(inst: Instance, site: Site) -> Outcome:
+def _timed_out(leg: Leg, site: Site) -> Outcome:
     assert site.timeout is not None
     function = site.function
-    runs_on = inst.handle is not None and function is not None and not function.is_async and not site.inline
+    runs_on = leg.handle is not None and function is not None and not function.is_async and not site.inline
     abandoned = "; a plain function cannot be stopped, its thread runs on and its result is dropped" if runs_on else ""
     error = AttemptTimeout(
         f"an attempt of {site.path!r} took longer than {site.timeout / 1e6:g} s{abandoned}",
         node=site.path,
-        run_id=inst.execution.run_id,
+        run_id=leg.inst.execution.run_id,
     )
-    inst.cause = error
-    cost, tokens = _spent(inst)
+    leg.cause = error
+    cost, tokens = _spent(leg)
     return Outcome("timeout", failure=failure_of(error, site), cost=cost, tokens=tokens)
 
 
-def _spent(inst: Instance) -> tuple[float, int]:
+def _spent(leg: Leg) -> tuple[float, int]:
     # Nobody pays back what a call has cost by the time it is given up.
-    return (0.0, 0) if inst.spent is None else (inst.spent.cost, inst.spent.tokens)
+    return (0.0, 0) if leg.spent is None else (leg.spent.cost, leg.spent.tokens)
 
 
-def _record_cancelled(inst: Instance, site: Site, started: Event) -> None:
+def _record_cancelled(leg: Leg, started: Event) -> None:
+    inst = leg.inst
     ex = inst.execution
     t = ex.t()
-    cost, tokens = _spent(inst)
+    cost, tokens = _spent(leg)
     event = Event(
-        t, "cancelled", site.path, inst.item, inst.generation, started.leg, started.attempt, "", t - started.t, cost,
+        t, "cancelled", started.node, inst.item, inst.generation, started.leg, started.attempt, "", t - started.t, cost,
         tokens, key=started.key,
     )  # fmt: skip
     ex.emit(inst, event)
 
 
-def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) -> None:
+def _record_end(fibre: Leg, site: Site, started: Event, outcome: Outcome) -> None:
+    inst = fibre.inst
     ex = inst.execution
     t, leg, n, key = ex.t(), started.leg, started.attempt, started.key
     failure = outcome.failure
     if failure is None:
-        if ex.state.shared is not None and not inst.records:
-            _record_writes(inst, started, t)
+        if inst.scope.state.shared is not None and not inst.records:
+            _record_writes(fibre, started, t)
         event = Event(
-            t, "completed", site.path, inst.item, inst.generation, leg, n, FINAL if site.final else "ok", t - started.t,
+            t, "completed", started.node, inst.item, inst.generation, leg, n, FINAL if site.final else "ok", t - started.t,
             outcome.cost, outcome.tokens, key=key, body=outcome.value,
         )  # fmt: skip
         inst.settled = ex.emit(inst, event).status == FINAL
@@ -319,17 +339,18 @@ def _record_end(inst: Instance, site: Site, started: Event, outcome: Outcome) ->
             "retry_after": failure.retry_after,
         }
         event = Event(
-            t, "failed", site.path, inst.item, inst.generation, leg, n, outcome.status, t - started.t, outcome.cost,
+            t, "failed", started.node, inst.item, inst.generation, leg, n, outcome.status, t - started.t, outcome.cost,
             outcome.tokens, str(failure), key=key, body=body,
         )  # fmt: skip
         ex.emit(inst, event)
 
 
-def _record_writes(inst: Instance, started: Event, t: int) -> None:
+def _record_writes(fibre: Leg, started: Event, t: int) -> None:
     # Before the end of its attempt, without which it does not count. A log that was cut between the two has this
     # attempt's writes already; the body that ran again since may have written something else, or nothing.
+    inst = fibre.inst
     ex = inst.execution
-    delta = inst.spent.written() if isinstance(inst.spent, Context) else {}
-    if delta != recorded_writes(ex.state.open[inst.node, inst.item].events, started):
+    delta = fibre.spent.written() if isinstance(fibre.spent, Context) else written_inside(inst, started)
+    if delta != recorded_writes(inst.scope.state.open[inst.node, inst.item].events, started):
         leg, n = started.leg, started.attempt
         ex.emit(inst, Event(t, "context", started.node, inst.item, inst.generation, leg, n, body=delta))

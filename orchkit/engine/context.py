@@ -46,7 +46,9 @@ class Context:
 
     _view: SharedView | None = None
 
-    def __init__(self, execution: Execution, node: str, item: int, leg: int, attempt: int, due: int | None) -> None:
+    def __init__(
+        self, execution: Execution, node: str, effect: str, item: int, leg: int, attempt: int, due: int | None
+    ) -> None:
         self._execution = execution
         self._due = due
         self.run_id = execution.run_id
@@ -54,7 +56,7 @@ class Context:
         self.item = None if item < 0 else item
         self.leg = leg
         self.attempt = attempt
-        self.idempotency_key = f"{execution.run_id}:{effect_key(node, item)}"
+        self.idempotency_key = f"{execution.run_id}:{effect_key(effect, item)}"
         self.deps = execution.deps
         self.cost = 0.0
         self.tokens = 0

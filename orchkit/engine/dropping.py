@@ -10,19 +10,31 @@ from orchkit.model.events import ATTEMPT_ENDS, Event
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
+    from orchkit.engine.scope import Scope
+    from orchkit.model.state import ScopeState
 
 __all__ = ["drop_open"]
 
 
-def drop_open(execution: Execution, node: int, item: int) -> None:
+def drop_open(scope: Scope, node: int, item: int) -> None:
     """Cancel what is open of a node (item -1: all of it) in order of its items, and record that."""
-    for key in execution.state.open_of(node, item):
-        inst = execution.instances.pop(key, None)
+    execution = scope.execution
+    for key in scope.state.open_of(node, item):
+        inst = scope.instances.pop(key, None)
         if inst is None:
-            _end_lost(execution, execution.state.open[key].events)
+            _end_lost_inside(execution, scope.state, key)
+            _end_lost(execution, scope.state.open[key].events)
         else:
             execution.hide_pending(inst)
             execution.kernel.cancel(inst)
+
+
+def _end_lost_inside(execution: Execution, state: ScopeState, key: tuple[int, int]) -> None:
+    for prefix in state.nested.get(key, ()):
+        inner = execution.state.scopes[prefix]
+        for deeper, opened in sorted(inner.open.items()):
+            _end_lost_inside(execution, inner, deeper)
+            _end_lost(execution, opened.events)
 
 
 def _end_lost(execution: Execution, events: list[Event]) -> None:

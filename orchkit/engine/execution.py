@@ -10,19 +10,17 @@ from typing import Any
 
 from orchkit.clock.dice import Stream, path_of
 from orchkit.clock.kernel import Host, Kernel, suspend
-from orchkit.engine.context import Context
-from orchkit.engine.dropping import drop_open
-from orchkit.engine.instance import Instance
-from orchkit.engine.pipeline import pipeline
+from orchkit.engine.instance import Instance, Leg
 from orchkit.engine.plan import plan
-from orchkit.engine.program import Program, Seat, Site
+from orchkit.engine.program import Program
 from orchkit.engine.redrive import brief, redrive, same
-from orchkit.errors import ContextConflict, DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
+from orchkit.engine.scope import InnerScope, Scope
+from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.fold import apply, fold
-from orchkit.model.protocols import Failure, Journal, Outcome
-from orchkit.model.standings import COMPLETED, DEGRADED, READY
-from orchkit.model.state import RunState, result_of
+from orchkit.model.protocols import Journal
+from orchkit.model.smallest import SmallestFirst
+from orchkit.model.state import RunState, ScopeState, end_of, result_of
 
 __all__ = ["Execution"]
 
@@ -39,8 +37,8 @@ class _Halted(BaseException):
     """Thrown at whoever still wants to record after the execution was aborted."""
 
 
-class Execution:
-    """One run on one kernel.
+class Execution(Scope):
+    """One run on one kernel: its outermost scope, and what all its scopes share.
 
     Parameters
     ----------
@@ -103,7 +101,6 @@ class Execution:
         self.run_id = run_id
         self.base = base
         self.dice_base = dice_base
-        self.number = number
         self.strict = strict
         self.deps = deps
         self.on_body = on_body
@@ -116,16 +113,26 @@ class Execution:
         self._room = room
         self._rebuilt = not self.events  # until then they are all needed, in their order
         self.state: RunState = fold(program.graph, self.events, changed=changed)
+        self.key = (number,)
         self.instances: dict[tuple[int, int], Instance] = {}
+        self.scopes: dict[str, InnerScope] = {}
+        self._to_look_at: SmallestFirst[tuple[int, ...]] = SmallestFirst()
         self.unfed: deque[Instance] = deque()
-        self.pending: dict[tuple[int, int], Event] = {}
-        self.deferred: list[tuple[Instance, Callable[[], None]]] = []
-        self.causes: dict[tuple[int, int], BaseException] = {}
+        self.pending: dict[tuple[str, int], Event] = {}
+        self.askers: dict[tuple[str, int], Instance] = {}
+        self.deferred: list[tuple[Leg, Callable[[], None]]] = []
+        self.causes: dict[tuple[str, int], BaseException] = {}
         self.error: BaseException | None = None
         self.driving = False
         self._advancing = False
         self._over = False
         self._crash_after = program.faults.crash_after if program.faults is not None else None
+
+    # In an attribute it would be a cycle.
+    @property
+    def execution(self) -> Execution:  # type: ignore[override]  # of an inner scope it is an attribute
+        """Itself."""
+        return self
 
     # Time and luck
 
@@ -137,10 +144,6 @@ class Execution:
         """Give the time for the next event: the kernel's, and never before the last event's."""
         now, last = self.kernel.now - self.base, self.state.last_t
         return now if now > last else last
-
-    def dice_at(self, site: Site, item: int, leg: int, n: int) -> Stream:
-        """Give the luck of one attempt at a site."""
-        return Stream(self.dice_base, site.dice_path, item, leg, n)
 
     def dice(self, path: str, item: int, leg: int, n: int) -> Stream:
         """Give the luck of one attempt by its path."""
@@ -191,6 +194,7 @@ class Execution:
                 node=event.node,
             )
         self.record(event)
+        self.touch(inst.scope)
         return event
 
     def has_record_of(self, inst: Instance, path: str, leg: int, n: int) -> bool:
@@ -205,7 +209,7 @@ class Execution:
         """Say whether the log that is fed back knows what came of this question."""
         return bool(inst.records)
 
-    async def fence(self, inst: Instance) -> None:
+    async def fence(self, leg: Leg) -> None:
         """Wait until everything recorded so far is durable; at once in virtual time, and while a log is fed back.
 
         Raises
@@ -214,26 +218,26 @@ class Execution:
             If it cannot be made durable; the run then stops.
         """
         if self.driving:
-            await self._fence_of_old(inst)
+            await self._fence_of_old(leg)
             return
         if not self.journal.behind():
             return
-        self.journal.when_durable(partial(self.host.post, inst, inst.token))
+        self.journal.when_durable(partial(self.host.post, leg, leg.token))
         error = await suspend()
         if error is not None:
             raise error
 
-    async def _fence_of_old(self, inst: Instance) -> None:
+    async def _fence_of_old(self, leg: Leg) -> None:
         # While it waited for the store others went on, so their records come first: it goes on when all are fed,
         # and not at all where the run was stopping.
-        if not inst.records and (self._stopping() or self._is_feeding()):
-            self.deferred.append((inst, lambda: self.kernel.resume(inst, None)))
+        if not leg.inst.records and (self._stopping() or self._is_feeding()):
+            self.deferred.append((leg, lambda: self.kernel.resume(leg, None)))
             await suspend()
 
     def _is_feeding(self) -> bool:
         # Records only become fewer, so nobody who has none is asked again: n effects may all wait for their fence.
         unfed = self.unfed
-        while unfed and not (unfed[0].records and self.instances.get((unfed[0].node, unfed[0].item)) is unfed[0]):
+        while unfed and not (unfed[0].records and _is_open(unfed[0])):
             unfed.popleft()
         return bool(unfed)
 
@@ -242,40 +246,6 @@ class Execution:
         while inst.records and inst.records[0].kind == "injected":
             inst.records.popleft()
 
-    # What steps get
-
-    def arguments(
-        self, inst: Instance, site: Site, ctx: Context | None, error: Failure | None = None
-    ) -> dict[str, Any]:
-        """Rebuild a site's inputs from what was recorded.
-
-        Raises
-        ------
-        pydantic.ValidationError
-            If a value does not fit the parameter's annotation.
-        """
-        state = self.state
-        arguments: dict[str, Any] = {}
-        for name, source, codec, required, default in site.loads:
-            if required or state.is_live(source):
-                arguments[name] = codec.load(state.value(source))
-            else:
-                arguments[name] = default
-        function = site.function
-        if inst.item >= 0 and (site.item is not None or function is None):
-            over = site.node.over
-            assert over is not None
-            value = state.value(over)[inst.item]
-            arguments["item"] = value if site.item is None else site.item.load(value)
-        if function is not None:
-            if function.consts:
-                arguments.update(function.consts)
-            if function.wants_ctx and ctx is not None:
-                arguments["ctx"] = ctx
-            if function.wants_error:
-                arguments["error"] = error
-        return arguments
-
     # From start to end
 
     def start(self, input: Any) -> None:
@@ -283,104 +253,57 @@ class Execution:
         self.record(Event(self.t(), "run_started", body={"input": input}))
 
     def advance(self) -> None:
-        """Do what the plan says until it says nothing; never re-entered, so that nothing recurses."""
+        """Do what the plan says until it says nothing; never re-entered, so that nothing recurses.
+
+        Of the scopes in which something can be done the one with the smallest key is next, whichever was heard of
+        first: so a resume does the same.
+        """
         if self._advancing or self._over or self.driving:
             return
         self._advancing = True
         try:
-            state = self.state
-            while (state.ready or state.stale) and self.error is None and (action := plan(state)) is not None:
-                seat = self.program.seats[action.node]
-                if action.verb == "start":
-                    if state.shared is not None and (conflict := self._conflict_before(action.node)) is not None:
-                        self._fail(action.node, conflict)
-                    else:
-                        self._launch(seat, action.node, action.item)
-                elif action.verb == "close":
-                    self._close_map(seat, action.node)
-                elif action.verb == "invalidate":
-                    self._invalidate(action.node, action.item, state.stale[action.node, action.item])
-                else:
-                    status = "" if action.verb == "skip" else "effect"
-                    self.record(self._node_event("skipped", action.node, status))
+            self._advance()
         except BaseException as error:
             self.abort(error)
         finally:
             self._advancing = False
-        if not self.instances and not self.state.left:
-            self._maybe_end()
 
-    def _conflict_before(self, node: int) -> str | None:
-        shared = self.state.shared
-        if shared is None or self.state.standing[node] != READY:  # a map that has begun
-            return None
-        conflict = shared.conflict(shared.ancestors(node, self.state.values))
-        return None if conflict is None else f"{ContextConflict.__name__}: {conflict}"
+    def _advance(self) -> None:
+        waiting = self._to_look_at
+        while not self._over and self.error is None:
+            if self.act():
+                continue
+            if not waiting:
+                return
+            key = waiting.first
+            scope = self.scopes.get(waiting[key])
+            if scope is None or not scope.act():
+                waiting.drop(key)
 
-    def _fail(self, node: int, error: str) -> None:
-        self.record(self._node_event("settled", node, "failed", error))
-        self.stop("failed")
+    def touch(self, scope: Scope) -> None:
+        """Have the plan of an inner scope looked at: something has happened in it. The run's own always is."""
+        if scope is not self:
+            self._to_look_at.put(scope.key, scope.prefix)
 
-    def _launch(self, seat: Seat, node: int, item: int) -> Instance:
-        inst = self.instances[node, item] = Instance(self, node, item)
-        before = self.recorded
-        self.kernel.start(inst, pipeline(seat, inst))
-        # The plan would start it again for ever if its first segment did not record that it began.
-        assert self.recorded > before or self.driving or self.error is not None
-        return inst
+    def enter(self, owner: Leg, program: Program, state: ScopeState, key: tuple[int, ...]) -> None:
+        """Begin with a scope that an attempt has opened, as soon as that attempt waits for it."""
+        owner.inner = scope = InnerScope(owner, program, state, key)
+        self.scopes[scope.prefix] = scope
+        self.touch(scope)
+        if self.driving:
+            self.feed_later(scope)
+        elif not self._advancing:
+            self.kernel.after = self.advance
 
-    def _node_event(self, kind: str, node: int, status: str, error: str = "") -> Event:
-        state = self.state
-        generation = 1 if not state.generations else state.generation(node)
-        name = self.program.seats[node].node.name
-        return Event(self.t(), kind, name, generation=generation, status=status, error=error)
+    def leave(self, scope: InnerScope) -> None:
+        """Be done with a scope."""
+        if self.scopes.get(scope.prefix) is scope:
+            del self.scopes[scope.prefix]
+        self._to_look_at.drop(scope.key)
 
-    def _close_map(self, seat: Seat, node: int) -> None:
-        over = seat.node.over
-        assert over is not None
-        value = self.state.value(over)
-        if not isinstance(value, list):
-            self._no_list(seat, node, over, value)
-            return
-        degraded = node in self.state.maps and self.state.maps[node].degraded
-        self.record(self._node_event("settled", node, "degraded" if degraded else "completed"))
-
-    def _no_list(self, seat: Seat, node: int, over: str, value: Any) -> None:
-        name = seat.node.name
-        error = f"TypeError: map {name!r} goes over {over!r}, which gave a {type(value).__name__}; it needs a list"
-        if seat.node.on_error == "skip":
-            self.record(self._node_event("skipped", node, "error", error))
-        else:
-            self._fail(node, error)
-
-    def settle(self, inst: Instance, outcome: Outcome) -> None:
-        """Record what an instance came to, unless the end of its attempt has said it, and go on."""
-        try:
-            self._settle(inst, outcome)
-        except BaseException as error:
-            self.abort(error)
-            return
-        self.advance()
-
-    def _settle(self, inst: Instance, outcome: Outcome) -> None:
-        seat = self.program.seats[inst.node]
-        name, generation = seat.node.name, inst.generation
-        del self.instances[inst.node, inst.item]
-        cause, inst.cause = inst.cause, None  # its traceback holds the frames that hold the instance: a cycle
-        if inst.settled:  # the end of its attempt has said so
-            return
-        if outcome.failure is None:
-            status = "degraded" if outcome.status == "degraded" else "completed"
-            self.emit(inst, Event(self.t(), "settled", name, inst.item, generation, status=status))
-        elif seat.node.on_error == "skip":
-            error = str(outcome.failure)
-            self.emit(inst, Event(self.t(), "skipped", name, inst.item, generation, status="error", error=error))
-        else:
-            if cause is not None:
-                self.causes[inst.node, inst.item] = cause
-            error = str(outcome.failure)
-            self.emit(inst, Event(self.t(), "settled", name, inst.item, generation, status="failed", error=error))
-            self.stop("failed")
+    def all_scopes(self) -> list[Scope]:
+        """Give all scopes in which something is open, the run's own first."""
+        return [self, *self.scopes.values()]
 
     # Generations
 
@@ -413,37 +336,25 @@ class Execution:
             name = self.program.seats[node].node.name
             raise DefinitionError(f"{name!r}[{item}] of run {self.run_id!r} has not begun: nothing of it starts again")
         try:
-            self._invalidate(node, item, status, why, by)
+            self.open_generation(node, item, status, why, by)
         except BaseException as error:
             self.abort(error)
             return
         self.advance()
 
-    def _invalidate(self, node: int, item: int, status: str, why: str | None = None, by: str = "") -> None:
-        drop_open(self, node, item)
-        self.causes.pop((node, item), None)
-        if self.error is None:
-            name, generation = self.program.seats[node].node.name, self.state.generation(node) + 1
-            self.record(Event(self.t(), "invalidated", name, item, generation, status=status, by=by, body=why))
-
     def _invalidate_stale(self) -> None:
-        state = self.state
-        while state.stale and self.error is None and (action := plan(state)) is not None:
-            self._invalidate(action.node, action.item, state.stale[action.node, action.item])
+        for scope in self.all_scopes():
+            state = scope.state
+            while state.stale and self.error is None and (action := plan(state)) is not None:
+                scope.open_generation(action.node, action.item, state.stale[action.node, action.item])
 
     def stop(self, status: str) -> None:
         """Start nothing new, cancel what is in flight in key order, and end the run."""
         if self._over or self.driving:
             return
-        self._cancel_instances()
+        self.halt()
         if self.error is None:
             self._end(status)
-
-    def _cancel_instances(self) -> None:
-        for inst in sorted(self.instances.values(), key=lambda one: one.key):
-            self.hide_pending(inst)
-            self.kernel.cancel(inst)
-        self.instances.clear()
 
     def cancel(self, by: str = "", why: str = "") -> None:
         """End the run on somebody's wish; what is recorded stays."""
@@ -473,22 +384,18 @@ class Execution:
             )
         )
 
-    def _maybe_end(self) -> None:
-        if not self._over and self.error is None:
-            try:
-                self._end("degraded" if self.state.degraded else "completed")
-            except BaseException as error:
-                self.abort(error)
+    def fail(self) -> bool:
+        """Stop because a node has failed."""
+        self.stop("failed")
+        return True
 
-    def _end(self, status: str) -> None:
-        if status == "degraded" and not any(
-            self.state.standing[sink] in (COMPLETED, DEGRADED) for sink in self.program.graph.sinks
-        ):
-            status = "failed"
-        error = ""
-        shared = self.state.shared
-        if shared is not None and status != "failed" and (conflict := shared.conflict(shared.everyone)) is not None:
-            status, error = "failed", f"{ContextConflict.__name__}: {conflict}"
+    def end(self) -> bool:
+        """End because nothing is left to do."""
+        status, error = end_of(self.state)
+        self._end(status, error)
+        return True
+
+    def _end(self, status: str, error: str = "") -> None:
         body = result_of(self.state) if status in ("completed", "degraded") else None
         self._over = True
         self.record(Event(self.t(), "run_ended", status=status, error=error, body=body))
@@ -510,20 +417,25 @@ class Execution:
                 run_id=self.run_id,
             )
         self.error = error
-        for inst in list(self.instances.values()):
-            self._drop(inst)
-        self.instances.clear()
+        for scope in self.all_scopes():
+            for inst in list(scope.instances.values()):
+                inst.tell_late()
+                for leg in (inst, *inst.branches):
+                    self._drop(leg)
+            scope.instances.clear()
+        self.scopes.clear()
         self.pending.clear()
+        self.askers.clear()
         self._tell_end(error)
 
-    def _drop(self, inst: Instance) -> None:
-        inst.token += 1
-        inst.tell_late()
-        if inst.handle is not None:
-            self.host.stop(inst.handle)
-            inst.handle = None
-        if inst.coro is not None and self.kernel.current is not inst:
-            coro, inst.coro = inst.coro, None
+    def _drop(self, leg: Leg) -> None:
+        leg.token += 1
+        leg.inner = None
+        if leg.handle is not None:
+            self.host.stop(leg.handle)
+            leg.handle = None
+        if leg.coro is not None and self.kernel.current is not leg:
+            coro, leg.coro = leg.coro, None
             _discard(coro)
 
     def raise_if_stuck(self) -> None:
@@ -536,7 +448,12 @@ class Execution:
         """
         if self._over or self.error is not None:
             return
-        names = sorted(self.program.seats[inst.node].node.name for inst in self.instances.values())
+        open_ = [inst for scope in self.all_scopes() for inst in scope.instances.values()]
+        names = sorted(
+            inst.scope.path(inst.scope.program.seats[inst.node].site)
+            for inst in open_
+            if inst.inner is None
+        )
         raise RunStuck(
             f"run {self.run_id!r} waits for ever at {self.elapsed() / 1e6:g} s in {', '.join(dict.fromkeys(names))}: "
             "nothing that could wake it is left; give the step a timeout, or the approval a person or a timeout",
@@ -548,13 +465,25 @@ class Execution:
 
     def show_pending(self, inst: Instance, asked: Event) -> None:
         """Make a question visible; it is durable by now."""
-        self.pending[inst.node, inst.item] = asked
+        self.pending[asked.node, asked.item] = asked
+        self.askers[asked.node, asked.item] = inst
         if self.on_question is not None:
             self.on_question()
 
     def hide_pending(self, inst: Instance) -> None:
         """Take a question back: it is settled, or the run stops."""
-        self.pending.pop((inst.node, inst.item), None)
+        if self.pending:
+            for key in [key for key, asker in self.askers.items() if asker is inst]:
+                del self.pending[key], self.askers[key]
+
+    def awaits_people(self) -> bool:
+        """Say whether everything that is open waits for people only."""
+        asking = {id(inst) for inst in self.askers.values()}
+        return bool(asking) and all(
+            id(inst) in asking or any(leg.inner is not None for leg in (inst, *inst.branches))
+            for scope in self.all_scopes()
+            for inst in scope.instances.values()
+        )
 
     # Resuming
 
@@ -572,11 +501,29 @@ class Execution:
         if self._stopping():
             self.stop("failed" if self.state.failing is not None else "cancelled")
             return
-        self._invalidate_stale()  # before any body: one whose input has changed must not start again
-        for inst, go_on in sorted(waiting, key=lambda pair: pair[0].key):
-            if self.instances.get((inst.node, inst.item)) is inst:
-                go_on()
+        self._advancing = True  # what was wanted when the log was cut comes first, and what follows from it then
+        try:
+            self._invalidate_stale()  # before any body: one whose input has changed must not start again
+            for scope in sorted(self.scopes.values(), key=lambda one: one.key):
+                if scope.state.failing is not None:
+                    scope.fail()
+            for leg, go_on in sorted(waiting, key=lambda pair: pair[0].key):
+                if leg.coro is not None and _is_open(leg.inst):
+                    go_on()
+        finally:
+            self._advancing = False
+        for scope in self.scopes.values():
+            self.touch(scope)
         self.advance()
+
+    def feed_later(self, scope: Scope) -> None:
+        """Rebuild what is open in a scope; its records are fed to it in their turn."""
+        for key, opened in scope.state.open.items():
+            if scope.state.stale.get((key[0], -1)) == "changed":
+                continue  # its code is another one, and what it has begun is about to be dropped
+            scope.instances[key] = inst = Instance(scope, *key)
+            inst.records = deque(opened.events)
+            self.unfed.append(inst)
 
     def rebase(self) -> None:
         """Place the log before now: one from a clock that is ahead must not move a kernel that others share."""
@@ -584,6 +531,10 @@ class Execution:
 
     def _stopping(self) -> bool:
         return self.state.failing is not None or self.state.cancelling
+
+
+def _is_open(inst: Instance) -> bool:
+    return inst.scope.instances.get((inst.node, inst.item)) is inst
 
 
 def _discard(coro: Any) -> None:

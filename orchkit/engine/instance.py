@@ -1,4 +1,4 @@
-"""An instance: one node, or one item of a map, while it is open."""
+"""An instance: one node, or one item of a map, while it is open; and the fibres on which it is at work."""
 
 from __future__ import annotations
 
@@ -10,67 +10,100 @@ from orchkit.clock.kernel import Fibre
 from orchkit.engine.approval import Answer
 from orchkit.errors import AnswerLate
 from orchkit.model.events import Event
-from orchkit.model.protocols import Draw
+from orchkit.model.protocols import Draw, Outcome
 
 if TYPE_CHECKING:
     from orchkit.engine.context import Context
     from orchkit.engine.execution import Execution
+    from orchkit.engine.scope import InnerScope, Scope
 
-__all__ = ["Instance"]
+__all__ = ["Branch", "Instance", "Leg"]
 
 
-class Instance(Fibre):
-    """One node, or one item of a map, on its way from its first attempt to its outcome.
-
-    It is its own first fibre: one object an instance, and no cycle is left behind when it settles.
+class Leg(Fibre):
+    """A fibre of an instance, which makes one attempt at a time.
 
     Attributes
     ----------
+    number : int
+        Which leg it is, from 0.
     began : int, microseconds
         The kernel's time at which its present body began.
+    handle : object
+        Of its present body.
+    inner : InnerScope or None
+        What its present attempt has opened and waits for.
     spent : Context, Draw or None
         What knows what its present attempt has cost so far.
     cause : BaseException or None
         The error of its last attempt, for whoever awaits the run.
+    """
+
+    __slots__ = ("began", "cause", "handle", "inner", "number", "spent")
+
+    def __init__(self, key: tuple[int, ...], number: int) -> None:
+        super().__init__(key)
+        self.number = number
+        self.began = 0
+        self.handle: object = None
+        self.inner: InnerScope | None = None
+        self.spent: Context | Draw | None = None
+        self.cause: BaseException | None = None
+
+    @property
+    def inst(self) -> Instance:
+        """The instance that it works for."""
+        raise NotImplementedError
+
+    def crashed(self, error: BaseException) -> None:
+        """End the run: a layer never lets an exception out, so this is the store, a crash or a bug."""
+        self.inst.execution.abort(error)
+
+
+class Instance(Leg):
+    """One node, or one item of a map, on its way from its first attempt to its outcome.
+
+    It is its own first leg: one object an instance, and no cycle is left behind when it settles.
+
+    Attributes
+    ----------
     records : deque of Event or None
         What the log that is fed back to it still holds; None for an instance that began here.
     settled : bool
         Its attempt's end was recorded as `FINAL`, so no ``settled`` is to follow.
     answers : sequence of Answer
         Given, and not yet in the log; replaced and never changed, for nearly every instance has none.
+    branches : sequence of Branch
+        Its other fibres, as long as they go on; the same holds for them.
+    listeners : dict
+        While a log is fed back: who goes on with which of its records.
     """
 
     __slots__ = (
-        "answers",
-        "began",
-        "cause",
-        "execution",
-        "generation",
-        "handle",
-        "item",
-        "node",
-        "records",
-        "settled",
-        "spent",
-    )
+        "answers", "branches", "execution", "generation", "item", "listeners", "node", "records", "scope", "settled",
+    )  # fmt: skip
 
-    def __init__(self, execution: Execution, node: int, item: int) -> None:
-        super().__init__(execution.number << 56 | node << 40 | (item + 1) << 8 | 1)
-        self.execution = execution
+    def __init__(self, scope: Scope, node: int, item: int) -> None:
+        super().__init__((*scope.key, node, item, 0), 0)
+        self.scope = scope
+        self.execution: Execution = scope.execution
         self.node = node
         self.item = item
-        self.generation = 1 if not execution.state.generations else execution.state.generation(node, item)
-        self.handle: object = None
-        self.began = 0
-        self.spent: Context | Draw | None = None
-        self.cause: BaseException | None = None
+        self.generation = scope.state.generation(node, item)
         self.records: deque[Event] | None = None
         self.settled = False
         self.answers: Sequence[Answer] = ()
+        self.branches: Sequence[Branch] = ()
+        self.listeners: dict[object, Fibre] = {}
+
+    @property
+    def inst(self) -> Instance:
+        """Itself."""
+        return self
 
     def finished(self, value: Any) -> None:
         """Settle with the pipeline's outcome."""
-        self.execution.settle(self, value)
+        self.scope.settle(self, value)
 
     def tell_late(self) -> None:
         """Tell whoever has sent an answer that is not in the log that it will not be."""
@@ -78,6 +111,42 @@ class Instance(Fibre):
         for answer in waiting:
             answer.told(AnswerLate("another answer, the deadline, a new question or the end of the run was first"))
 
-    def crashed(self, error: BaseException) -> None:
-        """End the run: a layer never lets an exception out, so this is the store, a crash or a bug."""
-        self.execution.abort(error)
+
+class Branch(Leg):
+    """Another fibre of an instance, which somebody waits for: a leg of a hedge, or what a deadline bounds.
+
+    Attributes
+    ----------
+    outcome : Outcome or None
+        What it came to, once it is done.
+    waiter : Fibre or None
+        Who goes on when it is done.
+    """
+
+    __slots__ = ("_inst", "outcome", "waiter")
+
+    def __init__(self, inst: Instance, parent: Leg, number: int) -> None:
+        super().__init__((*parent.key, number), number)
+        self._inst = inst
+        self.outcome: Outcome | None = None
+        self.waiter: Fibre | None = None
+        inst.branches = (*inst.branches, self)
+
+    @property
+    def inst(self) -> Instance:
+        """The instance that it works for."""
+        return self._inst
+
+    def finished(self, value: Any) -> None:
+        """Tell who waits."""
+        self.outcome = value
+        self.leave()
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and waiter.coro is not None:
+            self._inst.execution.kernel.resume(waiter, self)
+
+    def leave(self) -> None:
+        """Be one of the instance's no more."""
+        self._inst.cause = self.cause or self._inst.cause
+        self.cause = None
+        self._inst.branches = tuple(one for one in self._inst.branches if one is not self)

@@ -18,7 +18,7 @@ from orchkit.model.events import Event
 from orchkit.model.protocols import Outcome
 
 if TYPE_CHECKING:
-    from orchkit.engine.instance import Instance
+    from orchkit.engine.instance import Instance, Leg
 
 __all__ = ["pipeline"]
 
@@ -32,15 +32,15 @@ def pipeline(seat: Seat, inst: Instance) -> Coroutine[Any, Any, Outcome]:
     return _protected(seat, inst)
 
 
-def _protected(seat: Seat, inst: Instance) -> Coroutine[Any, Any, Outcome]:
+def _protected(seat: Seat, leg: Leg) -> Coroutine[Any, Any, Outcome]:
     if seat.fallbacks:
-        return falling_back(seat, inst, 0, lambda: _retried(seat, inst, 0))
-    return _retried(seat, inst, 0)
+        return falling_back(seat, leg, lambda: _retried(seat, leg))
+    return _retried(seat, leg)
 
 
-def _retried(seat: Seat, inst: Instance, leg: int) -> Coroutine[Any, Any, Outcome]:
+def _retried(seat: Seat, leg: Leg) -> Coroutine[Any, Any, Outcome]:
     retry = seat.site.retry
-    return attempt(inst, seat.site, leg, 1) if retry is None else retrying(retry, inst, seat.site, leg)
+    return attempt(leg, seat.site, 1) if retry is None else retrying(retry, leg, seat.site)
 
 
 async def _picking(seat: Seat, inst: Instance) -> Outcome:
@@ -48,5 +48,5 @@ async def _picking(seat: Seat, inst: Instance) -> Outcome:
     if outcome.failure is None:
         ex = inst.execution
         picks = outcome.value if isinstance(outcome.value, list) else [outcome.value]
-        ex.emit(inst, Event(ex.t(), "picked", seat.node.name, inst.item, inst.generation, body=picks))
+        ex.emit(inst, Event(ex.t(), "picked", inst.scope.path(seat.site), inst.item, inst.generation, body=picks))
     return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from orchkit.model.standings import READY
-from orchkit.model.state import RunState, map_state
+from orchkit.model.state import ScopeState, map_state
 
 __all__ = ["Action", "plan"]
 
@@ -22,14 +22,14 @@ class Action(NamedTuple):
     item: int = -1
 
 
-def plan(state: RunState) -> Action | None:
+def plan(state: ScopeState) -> Action | None:
     """Give the next thing to do, or None when everything waits for something.
 
     Each action leads to an event, and folding that event changes the answer: ask again after each.
 
     Parameters
     ----------
-    state : RunState
+    state : ScopeState
 
     Returns
     -------
@@ -55,7 +55,7 @@ def plan(state: RunState) -> Action | None:
     return None
 
 
-def _of_map(state: RunState, node: int, limit: int | None) -> Action | None:
+def _of_map(state: ScopeState, node: int, limit: int | None) -> Action | None:
     progress = map_state(state, node)
     if progress.done == progress.size:
         return Action("close", node)

@@ -15,6 +15,7 @@ from orchkit.clock.dice import path_of
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import Codec, codec_for
 from orchkit.model.graph import Graph
+from orchkit.model.nesting import result_type
 from orchkit.model.paths import FALLBACK
 from orchkit.model.policies import Fallback, Retry, Timeout, option_name
 from orchkit.model.protocols import FaultPlan, Model, WorldModel
@@ -29,15 +30,23 @@ class Site:
 
     Attributes
     ----------
+    path : str
+        By which worlds and faults know it.
+    name, prefix : str
+        What it is called in its own scope, and what stands before that in `path`.
     loads : tuple
         ``(parameter, source, codec, required, default)`` of each data input.
     faults : FaultPlan or None
         Those that can hit this place.
     final : bool
         Whether an attempt that completes here is the end of its instance too.
+    inside : Inside or None
+        The workflow that it goes through instead of calling a function.
     """
 
     path: str
+    name: str
+    prefix: str
     node: Node
     function: Function | None
     loads: tuple[tuple[str, str, Codec, bool, Any], ...]
@@ -49,16 +58,34 @@ class Site:
     timeout: int | None
     retry: Retry | None
     final: bool
+    inside: Inside | None = None
 
     @property
     def aim(self) -> tuple[str, tuple[str, ...], str | None]:
         """What faults can target it by: path, tags, provider."""
-        return _aim(self.path, self.node)
+        return _aim(self.path, self.name, self.node)
 
     @property
     def inline(self) -> bool:
         """Whether a plain function is called on the engine itself: routes decide in no time."""
         return self.node.kind == "route"
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A workflow that a node holds, ready to run.
+
+    Attributes
+    ----------
+    until : callable or None
+        Of a loop: whether a round's result is good enough.
+    result : Codec
+        Of what it delivers, as `until` gets it.
+    """
+
+    program: Program
+    until: Callable[[Any, int], Any] | None
+    result: Codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +106,8 @@ class Program:
     world : WorldModel, optional
         Models of nodes; without one every node runs its own body.
     faults : FaultPlan, optional
+    prefix : str
+        The path of the node that holds the graph, with a slash behind it; "" for a run's own.
 
     Raises
     ------
@@ -86,8 +115,11 @@ class Program:
         For a function that cannot be a step, or an annotation that pydantic cannot read.
     """
 
-    def __init__(self, graph: Graph, world: WorldModel | None = None, faults: FaultPlan | None = None) -> None:
+    def __init__(
+        self, graph: Graph, world: WorldModel | None = None, faults: FaultPlan | None = None, prefix: str = ""
+    ) -> None:
         self.graph = graph
+        self.prefix = prefix
         self.world = world
         self.faults = faults
         self.input_codec = codec_for(graph.input_type, graph.redact)
@@ -97,7 +129,9 @@ class Program:
     def sites(self) -> tuple[Site, ...]:
         """Every place where an attempt can be made, and so where a fault can strike."""
         seats = (seat for seat in self.seats if seat.node.kind != "approval")
-        return tuple(site for seat in seats for site in (seat.site, *seat.fallbacks) if isinstance(site, Site))
+        own = [site for seat in seats for site in (seat.site, *seat.fallbacks) if isinstance(site, Site)]
+        inner = [site for one in own if one.inside is not None for site in one.inside.program.sites]
+        return (*own, *inner)
 
     def _seat(self, node: Node) -> Seat:
         timeout: Timeout | None = node.policy("timeout")
@@ -116,7 +150,7 @@ class Program:
                 raise DefinitionError(
                     f"fallback {option!r} of {node.name!r} is not what the node delivers: {error}"
                 ) from error
-        path = f"{node.name}{FALLBACK}{option_name(option)}"
+        name = f"{node.name}{FALLBACK}{option_name(option)}"
         function = describe(option, what=f"fallback of {node.name!r}")
         if function.item is not None and node.kind != "map":
             raise DefinitionError(
@@ -129,30 +163,41 @@ class Program:
                     f"fallback {option_name(option)!r} of {node.name!r} asks for {param.source!r}; it gets the node's "
                     f"inputs by name ({', '.join(sorted(known))}), and 'error' and 'ctx' if it asks"
                 )
-        return self._site(path, node, function, None)
+        return self._site(name, node, function, None)
 
-    def _site(self, path: str, node: Node, function: Function | None, timeout: int | None) -> Site:
+    def _site(self, name: str, node: Node, function: Function | None, timeout: int | None) -> Site:
+        path = self.prefix + name
         params = node.deps if function is None else function.params
         asked = (*params, function.item) if function is not None and function.item is not None else params
         codecs = {p.name: self._codec(p.annotation, f"parameter {p.name!r} of {path!r}") for p in asked}
         return Site(
             path=path,
+            name=name,
+            prefix=self.prefix,
             node=node,
             function=function,
             loads=tuple((p.name, p.source, codecs[p.name], p.required, p.default) for p in params),
             item=codecs[function.item.name] if function and function.item else None,
             dump=self._dump(node, function, path),
             model=self.world.model(path) if self.world else None,
-            faults=self.faults.targets(*_aim(path, node)) if self.faults else None,
+            faults=self.faults.targets(*_aim(path, name, node)) if self.faults else None,
             dice_path=path_of(path),
             timeout=timeout,
             retry=node.policy("retry"),
-            final=path == node.name and node.kind in ("step", "map") and not node.effect,
+            final=name == node.name and node.kind in ("step", "map") and not node.effect and node.body is None,
+            inside=self._inside(path, node) if name == node.name and node.body is not None else None,
         )
+
+    def _inside(self, path: str, node: Node) -> Inside:
+        assert node.body is not None
+        program = Program(node.body, self.world, self.faults, f"{path}/")
+        return Inside(program, node.until, self._codec(result_type(node.body), f"result of {path!r}"))
 
     def _dump(self, node: Node, function: Function | None, path: str) -> Callable[[Any, str], Any]:
         if node.kind == "approval":
             return self._codec(node.answer, f"answer of {path!r}").dump
+        if node.body is not None:
+            return self._codec(result_type(node.body), f"result of {path!r}").dump
         assert function is not None
         return _dump_pick(node) if node.kind == "route" else self._codec(function.returns, f"result of {path!r}").dump
 
@@ -163,9 +208,9 @@ class Program:
             raise DefinitionError(f"{whose}: {error}") from error
 
 
-def _aim(path: str, node: Node) -> tuple[str, tuple[str, ...], str | None]:
+def _aim(path: str, name: str, node: Node) -> tuple[str, tuple[str, ...], str | None]:
     # A fallback is not its node's provider: it is what is left when that one is down.
-    return (path, node.tags, node.provider) if path == node.name else (path, (), None)
+    return (path, node.tags, node.provider) if name == node.name else (path, (), None)
 
 
 def _dump_pick(node: Node) -> Callable[[Any, str], Any]:

@@ -7,19 +7,20 @@ recorded answer would fire, and contradict the log. No body starts until all is 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from orchkit.engine.attempt import outcome_of
-from orchkit.engine.instance import Instance
+from orchkit.engine.inside import LOOK
 from orchkit.engine.pipeline import pipeline
 from orchkit.errors import ReplayMismatch
 from orchkit.model.events import Event
-from orchkit.model.paths import node_of
+from orchkit.model.paths import split_path
 from orchkit.model.protocols import Outcome
 
 if TYPE_CHECKING:
+    from orchkit.clock.kernel import Fibre
     from orchkit.engine.execution import Execution
+    from orchkit.engine.instance import Instance
 
 __all__ = ["brief", "redrive", "same"]
 
@@ -36,12 +37,7 @@ def redrive(execution: Execution) -> None:
     before = kernel.now
     execution.driving = True
     try:
-        for key, opened in state.open.items():
-            if state.stale.get((key[0], -1)) == "changed":
-                continue  # its code is another one, and what it has begun is about to be dropped
-            execution.instances[key] = inst = Instance(execution, *key)
-            inst.records = deque(opened.events)
-            execution.unfed.append(inst)
+        execution.feed_later(execution)
         for event in _open_events(execution):
             _feed(execution, event)
     finally:
@@ -54,27 +50,33 @@ def redrive(execution: Execution) -> None:
 
 def _open_events(execution: Execution) -> list[Event]:
     position = {id(event): i for i, event in enumerate(execution.events)}
-    events = (event for opened in execution.state.open.values() for event in opened.events)
+    scopes = [scope for scope in execution.state.all_scopes() if scope.status == "running"]
+    events = (event for scope in scopes for opened in scope.open.values() for event in opened.events)
     return sorted(events, key=lambda event: position[id(event)])
 
 
 def _feed(execution: Execution, event: Event) -> None:
-    key = (node_of(execution.program.graph, event.node), event.item)
-    inst = execution.instances.get(key)
+    prefix = split_path(event.node)[0]
+    scope = execution.scopes.get(prefix) if prefix else execution
+    if scope is None:
+        return  # what has opened it is about to be dropped
+    key = (scope.state.node(event.node), event.item)
+    inst = scope.instances.get(key)
     if inst is None or not inst.records or inst.records[0] is not event:
         return  # its pipeline has already said it again
-    if event.kind == "context":
+    fibre = _listener(inst, event)
+    if event.kind == "context" or fibre is None:
         inst.records.popleft()  # it is for the fold alone: the record of the attempt's end follows, or it starts again
         return
     kernel = execution.kernel
     kernel.now = execution.base + event.t
     if inst.coro is None:
-        kernel.start(inst, pipeline(execution.program.seats[inst.node], inst))
+        kernel.start(inst, pipeline(scope.program.seats[inst.node], inst))
     elif event.kind == "cancelled":
         kernel.cancel(inst)
-        execution.instances.pop(key, None)
+        scope.instances.pop(key, None)
     else:
-        kernel.resume(inst, _woken_by(event))
+        kernel.resume(fibre, _woken_by(event))
     if inst.records and inst.records[0] is event:
         raise ReplayMismatch(
             f"run {execution.run_id!r}: the log says {brief(event)}, which the workflow no longer comes to; "
@@ -84,7 +86,16 @@ def _feed(execution: Execution, event: Event) -> None:
         )
 
 
+def _listener(inst: Instance, event: Event) -> Fibre | None:
+    """Give the fibre that goes on with a record; None where the attempt that it belongs to is known to have ended."""
+    if event.kind == "judged":
+        return inst.listeners.get(("round", event.leg))
+    return inst.listeners.get(event.leg, inst)
+
+
 def _woken_by(event: Event) -> Any:
+    if event.kind == "judged":
+        return LOOK
     if event.kind in ("completed", "failed"):
         return outcome_of(event)  # a time-out too: the node may have lost its bound since
     if event.kind == "answered":

@@ -36,7 +36,10 @@ def build_graph(
     bound, problems = [], []
     for node in nodes:
         try:
-            bound.append(_bound(node, _described(node)))
+            bound.append(_bound(node, _described(node), _body(node)))
+        except GraphError as error:
+            problems += [f"in {node.kind} {node.name!r}: {problem}" for problem in error.problems]
+            bound.append(_bound(node, None))
         except DefinitionError as error:
             problems.append(str(error))
             bound.append(_bound(node, None))
@@ -56,10 +59,16 @@ def _described(node: Node) -> Function | None:
     return None if node.fn is None else describe(node.fn, what=f"{node.kind} {node.name!r}")
 
 
-def _bound(node: Node, function: Function | None) -> Node:
+def _body(node: Node) -> Graph | None:
+    body: Graph | None = None if node.workflow is None else node.workflow.checked()
+    return body
+
+
+def _bound(node: Node, function: Function | None, body: Graph | None = None) -> Node:
     deps: list[Param] = [] if function is None else list(function.params)
     if node.over is not None:
         deps.append(Param("over", node.over, ANY, True))
+    deps += [Param(source, source, ANY, True) for _, source in node.feeds if source != node.over]
     shown = [node.show] if node.show is not None else []
     deps += [Param(source, source, ANY, True) for source in (*shown, *(source for _, source in node.prefill))]
-    return replace(node, function=function, deps=tuple(deps))
+    return replace(node, function=function, deps=tuple(deps), body=body)

@@ -10,12 +10,19 @@ from bisect import insort
 from typing import Any
 
 from orchkit.model.standings import DONE, IDLE, OPEN, READY, SKIPPED
-from orchkit.model.state import RunState
+from orchkit.model.state import ScopeState
 
-__all__ = ["count_edges", "recount", "take_back", "tell_followers", "touch"]
+__all__ = ["begin", "count_edges", "recount", "take_back", "tell_followers", "touch"]
 
 
-def touch(state: RunState, node: int) -> None:
+def begin(state: ScopeState) -> None:
+    """Let a scope go: the plan looks at each node that waits for nobody."""
+    state.status = "running"
+    for node in range(len(state.graph.nodes)):
+        touch(state, node)
+
+
+def touch(state: ScopeState, node: int) -> None:
     """Let the plan look at a node that may start now, or is to be skipped."""
     if state.standing[node] == IDLE and (
         state.doomed(node) or (not state.waits[node] and (not state.graph.routes[node] or state.picked[node]))
@@ -24,7 +31,7 @@ def touch(state: RunState, node: int) -> None:
         insort(state.ready, node)
 
 
-def tell_followers(state: RunState, node: int, live: bool, value: Any) -> None:
+def tell_followers(state: ScopeState, node: int, live: bool, value: Any) -> None:
     """Count a settled node for those that wait for it, or that it may pick."""
     for dep in state.graph.followers[node]:
         target = dep.target
@@ -42,7 +49,7 @@ def tell_followers(state: RunState, node: int, live: bool, value: Any) -> None:
         touch(state, target)
 
 
-def take_back(state: RunState, node: int) -> None:
+def take_back(state: ScopeState, node: int) -> None:
     """Undo what `tell_followers` did for a node that is done, and is to settle once more."""
     live, value = state.standing[node] != SKIPPED, state.values[node]
     for dep in state.graph.followers[node]:
@@ -61,14 +68,14 @@ def take_back(state: RunState, node: int) -> None:
         _touch_again(state, target)
 
 
-def _touch_again(state: RunState, node: int) -> None:
+def _touch_again(state: ScopeState, node: int) -> None:
     if state.standing[node] == READY:
         state.standing[node] = IDLE
         state.ready.remove(node)
     touch(state, node)
 
 
-def recount(state: RunState) -> None:
+def recount(state: ScopeState) -> None:
     """Work out all counters from where the nodes stand."""
     state.ready.clear()
     state.left = sum(standing in (IDLE, READY, OPEN) for standing in state.standing)
@@ -81,7 +88,7 @@ def recount(state: RunState) -> None:
         touch(state, node)
 
 
-def count_edges(state: RunState) -> None:
+def count_edges(state: ScopeState) -> None:
     """Work out what the nodes know of those before them."""
     graph = state.graph
     state.waits, state.routes = list(graph.waits), list(graph.routes)
@@ -92,7 +99,7 @@ def count_edges(state: RunState) -> None:
             tell_followers(state, node, standing != SKIPPED, state.values[node])
 
 
-def _count_items(state: RunState) -> None:
+def _count_items(state: ScopeState) -> None:
     for progress in state.maps.values():
         progress.running = 0
     for node, item in state.open:

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from orchkit.errors import ReplayMismatch
-from orchkit.model.counters import recount, tell_followers, touch
+from orchkit.model.counters import begin, recount, tell_followers
 from orchkit.model.events import FINAL, Event
 from orchkit.model.generations import compare, invalidated, resumed
 from orchkit.model.graph import Graph
 from orchkit.model.instances import MapState, Open
-from orchkit.model.paths import has_node, node_of
+from orchkit.model.nesting import NESTING, nest
+from orchkit.model.paths import has_node
 from orchkit.model.standings import DONE, FAILED, OPEN, SETTLED, SKIPPED
-from orchkit.model.state import RunState, map_state
+from orchkit.model.state import RunState, ScopeState, map_state
 
 __all__ = ["apply", "fold"]
 
@@ -28,7 +29,14 @@ def apply(state: RunState, event: Event) -> None:
     """Fold one event into the state."""
     if event.t > state.last_t:
         state.last_t = event.t
-    _APPLY[event.kind](state, event)
+    scope = state if "/" not in event.node else state.scope_of(event.node)
+    if scope is None:
+        if state.lenient:
+            return  # what opened it is no longer there
+        raise KeyError(event.node)
+    _APPLY[event.kind](scope, event)
+    if event.kind in NESTING and scope.graph.bodies and event.node:
+        nest(state, scope, event)
 
 
 def fold(graph: Graph, events: Iterable[Event], *, changed: bool = False) -> RunState:
@@ -90,23 +98,24 @@ def _recall(state: RunState, log: Sequence[Event]) -> None:
         if not event.node or has_node(state.graph, event.node):
             apply(state, event)
         state.last_t = max(state.last_t, event.t)  # of what is passed over too: time never goes back
-    state.lenient = False
+    for scope in state.all_scopes():
+        scope.lenient = False
+        _forget_maps(scope)
+        recount(scope)
+
+
+def _forget_maps(state: ScopeState) -> None:
     for node in [node for node in state.maps if state.graph.nodes[node].kind != "map" and state.standing[node] in DONE]:
         del state.maps[node]  # not before, for its items may have started again
-    recount(state)
 
 
-def _run_started(state: RunState, event: Event) -> None:
-    state.status = "running"
+def _run_started(state: ScopeState, event: Event) -> None:
     state.input = event.body["input"]
-    for node in range(len(state.graph.nodes)):
-        touch(state, node)
+    begin(state)
 
 
-def _opened(state: RunState, event: Event) -> Open:
-    node = state.graph.index.get(event.node)
-    if node is None:
-        node = node_of(state.graph, event.node)
+def _opened(state: ScopeState, event: Event) -> Open:
+    node = state.node(event.node)
     key = (node, event.item)
     instance = state.open.get(key)
     if instance is None:
@@ -122,7 +131,7 @@ def _opened(state: RunState, event: Event) -> Open:
     return instance
 
 
-def _leave(state: RunState, node: int) -> None:
+def _leave(state: ScopeState, node: int) -> None:
     try:
         state.ready.remove(node)
     except ValueError:
@@ -130,7 +139,7 @@ def _leave(state: RunState, node: int) -> None:
             raise
 
 
-def _item_begun(state: RunState, node: int, item: int) -> None:
+def _item_begun(state: ScopeState, node: int, item: int) -> None:
     progress = _begun(state, node)
     if state.lenient:
         progress.grow(item + 1)
@@ -143,7 +152,7 @@ def _item_begun(state: RunState, node: int, item: int) -> None:
         _leave(state, node)
 
 
-def _begun(state: RunState, node: int) -> MapState:
+def _begun(state: ScopeState, node: int) -> MapState:
     progress = state.maps.get(node)
     if progress is None:
         progress = state.maps[node] = map_state(state, node)
@@ -153,37 +162,37 @@ def _begun(state: RunState, node: int) -> MapState:
     return progress
 
 
-def _note(state: RunState, event: Event) -> None:
+def _note(state: ScopeState, event: Event) -> None:
     _opened(state, event)
 
 
-def _completed(state: RunState, event: Event) -> None:
+def _completed(state: ScopeState, event: Event) -> None:
     _delivered(state, event)
     if event.status == FINAL:
         _settle(state, event, "completed")
 
 
-def _delivered(state: RunState, event: Event) -> None:
+def _delivered(state: ScopeState, event: Event) -> None:
     _opened(state, event).value = event.body
     if event.key:
-        state.effected.add(node_of(state.graph, event.node))
+        state.effected.add(state.node(event.node))
     elif event.status == "set":
-        state.fixed.add(state.graph.index[event.node])
+        state.fixed.add(state.node(event.node))
 
 
-def _degraded(state: RunState, event: Event) -> None:
+def _degraded(state: ScopeState, event: Event) -> None:
     instance = _opened(state, event)
     instance.degraded = True
     if event.status == "value":
         instance.value = event.body
 
 
-def _settled(state: RunState, event: Event) -> None:
+def _settled(state: ScopeState, event: Event) -> None:
     _settle(state, event, event.status)
 
 
-def _settle(state: RunState, event: Event, status: str) -> None:
-    node = state.graph.index[event.node]
+def _settle(state: ScopeState, event: Event, status: str) -> None:
+    node = state.node(event.node)
     instance = state.open.pop((node, event.item), None)
     value = None if instance is None else instance.value
     if state.shared is not None and instance is not None and status != "failed":
@@ -198,6 +207,7 @@ def _settle(state: RunState, event: Event, status: str) -> None:
             state.maps[node].failed.add(event.item)
             state.maps[node].running -= 1
         state.failing = (node, event.item)
+        state.failure = event.body or {}
     elif event.item >= 0:
         _item_done(state, node, event.item, status, value)
     elif state.graph.nodes[node].kind == "map" and (instance is None or not state.lenient):
@@ -208,7 +218,7 @@ def _settle(state: RunState, event: Event, status: str) -> None:
         _node_done(state, node, SETTLED[status], value)
 
 
-def _item_done(state: RunState, node: int, item: int, status: str, value: Any) -> None:
+def _item_done(state: ScopeState, node: int, item: int, status: str, value: Any) -> None:
     progress = state.maps[node]
     progress.running -= 1
     progress.done += 1
@@ -219,14 +229,14 @@ def _item_done(state: RunState, node: int, item: int, status: str, value: Any) -
         insort(state.ready, node)
 
 
-def _map_done(state: RunState, node: int, status: str) -> None:
+def _map_done(state: ScopeState, node: int, status: str) -> None:
     progress = _begun(state, node)
     _leave(state, node)
     _node_done(state, node, SETTLED[status], progress.delivered())
 
 
-def _skipped(state: RunState, event: Event) -> None:
-    node = state.graph.index[event.node]
+def _skipped(state: ScopeState, event: Event) -> None:
+    node = state.node(event.node)
     if state.open.pop((node, event.item), None) is None and event.item < 0:
         _leave(state, node)
     if event.item >= 0:
@@ -239,7 +249,7 @@ def _skipped(state: RunState, event: Event) -> None:
         _node_done(state, node, SKIPPED, None)
 
 
-def _node_done(state: RunState, node: int, standing: int, value: Any) -> None:
+def _node_done(state: ScopeState, node: int, standing: int, value: Any) -> None:
     state.standing[node] = standing
     state.left -= 1
     if standing != SKIPPED or state.before:
@@ -251,7 +261,7 @@ def _node_done(state: RunState, node: int, standing: int, value: Any) -> None:
         compare(state, node)
 
 
-def _share(state: RunState, node: int, standing: int) -> None:
+def _share(state: ScopeState, node: int, standing: int) -> None:
     assert state.shared is not None
     if standing == SKIPPED:
         state.shared.leave(node)
@@ -263,23 +273,30 @@ def _share(state: RunState, node: int, standing: int) -> None:
         state.shared.drop(node, *[i for i in written if i >= progress.size or i in progress.skipped])
 
 
-def _cancelled(state: RunState, event: Event) -> None:
+def _cancelled(state: ScopeState, event: Event) -> None:
     if event.node:
         _opened(state, event)
     else:
         state.cancelling = True
 
 
-def _mark(state: RunState, event: Event) -> None:
+def _mark(state: ScopeState, event: Event) -> None:
     """Nothing changes: it says that somebody stopped or went on."""
 
 
-def _run_ended(state: RunState, event: Event) -> None:
+def _resumed(state: ScopeState, event: Event) -> None:
+    resumed(state, event)
+    assert isinstance(state, RunState)
+    for scope in state.scopes.values():
+        scope.withheld = state.withheld
+
+
+def _run_ended(state: ScopeState, event: Event) -> None:
     state.status = event.status
     state.result = event.body
 
 
-_APPLY: Final[dict[str, Callable[[RunState, Event], None]]] = {
+_APPLY: Final[dict[str, Callable[[ScopeState, Event], None]]] = {
     "run_started": _run_started,
     "started": _note,
     "injected": _note,
@@ -288,6 +305,7 @@ _APPLY: Final[dict[str, Callable[[RunState, Event], None]]] = {
     "completed": _completed,
     "degraded": _degraded,
     "picked": _note,
+    "judged": _note,
     "context": _note,
     "asked": _note,
     "answered": _delivered,
@@ -296,7 +314,7 @@ _APPLY: Final[dict[str, Callable[[RunState, Event], None]]] = {
     "settled": _settled,
     "skipped": _skipped,
     "invalidated": invalidated,
-    "resumed": resumed,
+    "resumed": _resumed,
     "suspended": _mark,
     "run_ended": _run_ended,
 }

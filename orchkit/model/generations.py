@@ -15,16 +15,16 @@ import msgspec
 from orchkit.model.counters import count_edges, take_back, touch
 from orchkit.model.events import Event
 from orchkit.model.standings import COMPLETED, DEGRADED, DONE, FAILED, IDLE, OPEN, SKIPPED
-from orchkit.model.state import RunState
+from orchkit.model.state import ScopeState
 
-__all__ = ["compare", "invalidated", "resumed"]
+__all__ = ["compare", "invalidated", "reopen", "resumed"]
 
 _BEGUN: Final = DONE | {OPEN, FAILED}
 
 
-def invalidated(state: RunState, event: Event) -> None:
+def invalidated(state: ScopeState, event: Event) -> None:
     """Open the next generation of a node, or of an item of a map."""
-    node = state.graph.index[event.node]
+    node = state.node(event.node)
     if event.item < 0:
         _node_again(state, node, event.generation)
     else:
@@ -33,7 +33,7 @@ def invalidated(state: RunState, event: Event) -> None:
         state.replaced.clear()
 
 
-def _node_again(state: RunState, node: int, generation: int) -> None:
+def _node_again(state: ScopeState, node: int, generation: int) -> None:
     for key in state.keys_of(node):
         state.stale.drop(key)
         state.open.pop(key, None)
@@ -47,7 +47,7 @@ def _node_again(state: RunState, node: int, generation: int) -> None:
         state.failing = None
 
 
-def _item_again(state: RunState, node: int, event: Event) -> None:
+def _item_again(state: ScopeState, node: int, event: Event) -> None:
     item, given = event.item, state.generations.setdefault(node, {})
     given[item] = given[-1] = event.generation
     state.stale.drop((node, item))
@@ -69,7 +69,7 @@ def _item_again(state: RunState, node: int, event: Event) -> None:
         insort(state.ready, node)
 
 
-def _unsettle(state: RunState, node: int, standing: int) -> None:
+def _unsettle(state: ScopeState, node: int, standing: int) -> None:
     if state.standing[node] in DONE:
         # What its followers have seen; of a node that has settled and failed since, still that.
         state.before.setdefault(node, (state.standing[node] != SKIPPED, state.values[node]))
@@ -84,7 +84,7 @@ def _unsettle(state: RunState, node: int, standing: int) -> None:
     state.fixed.discard(node)
 
 
-def compare(state: RunState, node: int) -> None:
+def compare(state: ScopeState, node: int) -> None:
     """Mark what has used an invalidated node's result, where the new one differs; else all stays as it is."""
     if state.lenient:
         count_edges(state)
@@ -102,12 +102,12 @@ def compare(state: RunState, node: int) -> None:
         state.replaced[node] = live, value
 
 
-def _mark(state: RunState, node: int) -> None:
+def _mark(state: ScopeState, node: int) -> None:
     if (node, -1) not in state.stale:
         state.stale.put((node, -1), "stale")
 
 
-def _tell_readers(state: RunState, node: int) -> None:
+def _tell_readers(state: ScopeState, node: int) -> None:
     # What a node wrote to the shared context reaches all that comes after it, by whatever edge.
     for reader in sorted(state.graph.descendants({node})):
         spec, standing = state.graph.nodes[reader], state.standing[reader]
@@ -121,7 +121,7 @@ def _equal(one: Any, other: Any) -> bool:
     return msgspec.msgpack.encode(one) == msgspec.msgpack.encode(other)
 
 
-def _has_begun(state: RunState, node: int) -> bool:
+def _has_begun(state: ScopeState, node: int) -> bool:
     """Say whether a node has used its inputs, and would now do otherwise."""
     standing = state.standing[node]
     if standing not in _BEGUN or standing == FAILED or state.keeps(node):
@@ -129,7 +129,7 @@ def _has_begun(state: RunState, node: int) -> bool:
     return standing != SKIPPED or node in state.errors or not state.doomed(node)
 
 
-def _is_misplaced(state: RunState, node: int) -> bool:
+def _is_misplaced(state: ScopeState, node: int) -> bool:
     """Say whether a node runs or ran that is not to run, or was skipped and is to run."""
     standing = state.standing[node]
     if standing not in _BEGUN or standing == FAILED or node in state.errors or state.keeps(node):
@@ -139,14 +139,14 @@ def _is_misplaced(state: RunState, node: int) -> bool:
     return bool(state.graph.routes[node]) and not state.picked[node]
 
 
-def resumed(state: RunState, event: Event) -> None:
+def resumed(state: ScopeState, event: Event) -> None:
     """Open a run again that has ended badly, or goes on with another workflow; else it is only a mark."""
     news = event.body or {}
     if "repeat" in news:
         state.repeats.update(state.graph.index[name] for name in news["repeat"] if name in state.graph.index)
     if state.status not in ("failed", "cancelled") and "fingerprints" not in news:
         return
-    _reopen(state)
+    _open_again(state)
     state.withheld = state.withheld or bool(news.get("withhold"))
     for name in news.get("rerun", ()):
         node = state.graph.index.get(name)
@@ -156,7 +156,13 @@ def resumed(state: RunState, event: Event) -> None:
         _mark_below(state)
 
 
-def _reopen(state: RunState) -> None:
+def reopen(state: ScopeState) -> None:
+    """Let a scope that has ended badly go on: what failed or was cancelled becomes stale, and the rest stays."""
+    _open_again(state)
+    _mark_below(state)
+
+
+def _open_again(state: ScopeState) -> None:
     failed = state.failing is None and state.status == "failed"
     if state.failing is not None:
         state.stale.put(state.failing, "failed")
@@ -172,7 +178,7 @@ def _reopen(state: RunState) -> None:
     state.failing, state.cancelling = None, False
 
 
-def _mark_below(state: RunState) -> None:
+def _mark_below(state: ScopeState) -> None:
     # Where all that a node comes after is settled it is certain whether it stands where it should; the rest is seen
     # when that settles.
     for node in range(len(state.graph.nodes)):

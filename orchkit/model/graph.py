@@ -134,6 +134,7 @@ class Graph:
         self.waits, self.routes, self.data = tuple(waits), tuple(routes), tuple(data)
         self.with_input = tuple(any(dep.source == "input" for dep in node.deps) for node in nodes)
         self.targets = tuple(tuple(index[target] for target in node.targets) for node in nodes)
+        self.bodies = frozenset(i for i, node in enumerate(nodes) if node.body is not None)
 
     def descendants(self, nodes: Iterable[int]) -> set[int]:
         """Give what comes after any of these nodes, by data, order or choice, directly or not."""

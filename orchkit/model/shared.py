@@ -59,14 +59,17 @@ class SharedState:
         Per node that has settled live, its ancestors and itself.
     before : dict of int to dict
         Per node that was invalidated and has not settled again, what it had written, by item.
+    onto : dict
+        What was there at first: the defaults, or in a scope that a node has opened what that node sees. Do not change.
     """
 
-    __slots__ = ("_graph", "_last", "before", "begun", "live", "model", "writes")
+    __slots__ = ("_graph", "_last", "before", "begun", "live", "model", "onto", "writes")
 
     def __init__(self, graph: Graph, model: SharedModel) -> None:
         self._graph = graph
         self._last: tuple[int, dict[str, Any]] | None = None
         self.model = model
+        self.onto: Mapping[str, Any] = model.defaults
         self.writes: dict[int, dict[int, dict[str, Any]]] = {}
         self.begun: dict[int, int] = {}
         self.live: dict[int, int] = {}
@@ -140,8 +143,15 @@ class SharedState:
         The last one is kept, because the items of a map all ask for the same.
         """
         if self._last is None or self._last[0] != mask:
-            self._last = mask, self.model.fold((delta for _, delta in self._of(mask)), self.model.defaults)
+            self._last = mask, self.model.fold((delta for _, delta in self._of(mask)), self.onto)
         return self._last[1]
+
+    def delta(self) -> dict[str, Any]:
+        """Give what all nodes wrote as one delta."""
+        joined: dict[str, Any] = {}
+        for _, delta in self._of(self.everyone):
+            joined = self.model.joined(joined, delta)
+        return joined
 
     def conflict(self, mask: int) -> str | None:
         """Say which two of a set of nodes wrote one field without a rule, neither being the other's ancestor."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 __all__ = ["SmallestFirst"]
 
-K = TypeVar("K", int, tuple[int, int])
+K = TypeVar("K", int, tuple[int, int], tuple[int, ...])
 
 
 class SmallestFirst(dict[K, str]):

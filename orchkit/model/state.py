@@ -1,30 +1,36 @@
 """The state of a run: what folding its log comes to, and what can be asked of it.
 
-Nothing here changes it; `orchkit.model.fold` does, event by event.
+A run is a scope: one graph that is gone through. A node that holds a workflow opens a scope of its own for each of its
+attempts, and those know nothing of each other. Nothing here changes any; `orchkit.model.fold` does, event by event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from orchkit.errors import ContextConflict
 from orchkit.model.graph import Graph
 from orchkit.model.instances import MapState, Open
+from orchkit.model.paths import split_path
 from orchkit.model.shared import SharedState
 from orchkit.model.smallest import SmallestFirst
 from orchkit.model.standings import COMPLETED, DEGRADED, IDLE, OPEN
 
-__all__ = ["RunState", "map_state", "result_of"]
+__all__ = ["RunState", "ScopeState", "end_of", "map_state", "result_of"]
 
 
-class RunState:
-    """The state of a run: a fold of its log over its graph.
+class ScopeState:
+    """The state of one scope: a fold over its graph.
 
     Attributes
     ----------
+    prefix : str
+        What the paths of its nodes begin with; "" for the run itself.
+    first : int
+        The generation in which its nodes begin; higher than any that an earlier scope of that prefix has had.
     status : str
-        "new", "running", or what `run_ended` said.
-    last_t : int, microseconds
+        "new", "running", or what it ended as.
     ready : list of int
         Nodes that may be looked at by the plan, in index order.
     standing : list of int
@@ -43,7 +49,11 @@ class RunState:
     open : dict
         ``(node index, item)`` to `Open`.
     failing : tuple or None
-        ``(node index, item)`` of the failure that stops the run.
+        ``(node index, item)`` of the failure that stops it.
+    failure : dict
+        What is recorded of that failure, in a scope that a node has opened.
+    nested : dict
+        ``(node index, item)`` to the prefixes of the scopes that it has opened.
     cancelling : bool
         Somebody asked the run to stop.
     shared : SharedState or None
@@ -78,18 +88,21 @@ class RunState:
         "effected",
         "errors",
         "failing",
+        "failure",
+        "first",
         "fixed",
         "generations",
         "graph",
         "input",
-        "last_t",
         "left",
         "lenient",
         "live",
         "lost",
         "maps",
+        "nested",
         "open",
         "picked",
+        "prefix",
         "ready",
         "repeats",
         "replaced",
@@ -104,11 +117,12 @@ class RunState:
         "withheld",
     )
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, prefix: str = "", first: int = 1) -> None:
         size = len(graph.nodes)
         self.graph = graph
+        self.prefix = prefix
+        self.first = first
         self.status = "new"
-        self.last_t = 0
         self.input: Any = None
         self.result: Any = None
         self.ready: list[int] = []
@@ -123,6 +137,8 @@ class RunState:
         self.maps: dict[int, MapState] = {}
         self.open: dict[tuple[int, int], Open] = {}
         self.failing: tuple[int, int] | None = None
+        self.failure: dict[str, Any] = {}
+        self.nested: dict[tuple[int, int], list[str]] = {}
         self.cancelling = False
         self.shared = None if graph.shared is None else SharedState(graph, graph.shared)
         self.generations: dict[int, dict[int, int]] = {}
@@ -139,9 +155,19 @@ class RunState:
     def generation(self, node: int, item: int = -1) -> int:
         """Give the present generation of an instance; of a node itself it is the highest that was given out."""
         if not self.generations:
-            return 1
+            return self.first
         given = self.generations.get(node)
-        return 1 if given is None else given.get(item) or given.get(-2, 1)
+        return self.first if given is None else given.get(item) or given.get(-2, self.first)
+
+    @property
+    def highest(self) -> int:
+        """The highest generation that any of its instances has had."""
+        return max((given[-1] for given in self.generations.values()), default=self.first)
+
+    def node(self, path: str) -> int:
+        """Give the index of the node that a path in this scope belongs to."""
+        index = self.graph.index.get(path)
+        return self.graph.index[split_path(path)[1]] if index is None else index
 
     @property
     def degraded(self) -> bool:
@@ -197,7 +223,38 @@ class RunState:
         return not self.waits[node] and self.graph.data[node] > 0 and not self.live[node]
 
 
-def map_state(state: RunState, node: int) -> MapState:
+class RunState(ScopeState):
+    """The state of a run: its own scope, and those that its nodes have opened.
+
+    Attributes
+    ----------
+    last_t : int, microseconds
+    scopes : dict of str to ScopeState
+        By their prefixes. They stay when they have ended, for somebody may start one of their nodes again.
+    spent : dict of str to int
+        Prefixes of scopes that are gone, and the highest generation that was given out in each.
+    """
+
+    __slots__ = ("last_t", "scopes", "spent")
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph)
+        self.last_t = 0
+        self.scopes: dict[str, ScopeState] = {}
+        self.spent: dict[str, int] = {}
+
+    def scope_of(self, path: str) -> ScopeState | None:
+        """Give the scope that a path lies in, if there is one."""
+        prefix = split_path(path)[0]
+        return self.scopes.get(prefix) if prefix else self
+
+    def all_scopes(self) -> Iterator[ScopeState]:
+        """Give its own scope and those that its nodes have opened."""
+        yield self
+        yield from self.scopes.values()
+
+
+def map_state(state: ScopeState, node: int) -> MapState:
     """Give a map's counters, fresh ones before its first item has begun; changes nothing."""
     progress = state.maps.get(node)
     if progress is None:
@@ -209,12 +266,12 @@ def map_state(state: RunState, node: int) -> MapState:
     return progress
 
 
-def result_of(state: RunState, read: Callable[[int], Any] | None = None) -> Any:
-    """Give a finished run's result: its output, its one sink, the alternative that ran, or a dict of sinks.
+def result_of(state: ScopeState, read: Callable[[int], Any] | None = None) -> Any:
+    """Give a finished scope's result: its output, its one sink, the alternative that ran, or a dict of sinks.
 
     Parameters
     ----------
-    state : RunState
+    state : ScopeState
     read : callable, optional
         Gives the value of a node by its index; without it, the recorded one.
 
@@ -229,3 +286,13 @@ def result_of(state: RunState, read: Callable[[int], Any] | None = None) -> Any:
     if len(graph.sinks) == 1 or graph.alternatives:
         return read(done[0]) if done else None
     return {graph.nodes[i].name: read(i) for i in done}
+
+
+def end_of(state: ScopeState) -> tuple[str, str]:
+    """Say what a scope comes to in which nothing is left to do: its status, and what is wrong."""
+    status = "degraded" if state.degraded else "completed"
+    if status == "degraded" and not any(state.standing[sink] in (COMPLETED, DEGRADED) for sink in state.graph.sinks):
+        status = "failed"
+    if state.shared is not None and status != "failed" and (conflict := state.shared.conflict(state.shared.everyone)):
+        return "failed", f"{ContextConflict.__name__}: {conflict}"
+    return status, ""

@@ -6,18 +6,21 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import ANY
 from orchkit.model.policies import Policy
+
+if TYPE_CHECKING:
+    from orchkit.model.graph import Graph
 
 __all__ = ["RESERVED", "Const", "Function", "Node", "Param", "Ref", "Step", "const", "describe", "ref"]
 
 RESERVED = frozenset({"input", "item", "ctx", "error"})
 """Parameter names with a meaning of their own; no node may bear one."""
 
-NodeKind = Literal["step", "map", "route", "approval"]
+NodeKind = Literal["step", "map", "route", "approval", "call", "loop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,14 @@ class Node:
         What was read of it when the graph was built.
     deps : tuple of Param
         What it waits for and gets: data edges, a map's list, what an approval shows.
+    workflow : object or None
+        The workflow that it holds, as it was given: it has a ``checked()`` that gives its graph.
+    body : Graph or None
+        That graph, once this one is built.
+    feeds : tuple of (str, str)
+        What that workflow gets, as pairs of field and source; a field of "" is the whole.
+    until : Function or None
+        Of a loop: whether a round was good enough.
     """
 
     name: str
@@ -123,6 +134,12 @@ class Node:
     provider: str | None = None
     tags: tuple[str, ...] = ()
     version: str | None = None
+    workflow: Any = None
+    body: Graph | None = None
+    feeds: tuple[tuple[str, str], ...] = ()
+    until: Any = None
+    rounds: int = 1
+    then: Literal["last", "fail"] = "last"
 
     def policy(self, kind: str) -> Any:
         """Give the policy of a kind, or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -12,7 +13,8 @@ from orchkit.errors import ContextConflict, DefinitionError, RunCancelled, RunEr
 from orchkit.model.codec import codec_for
 from orchkit.model.events import Event, canonical_digest, exact_digest, settles
 from orchkit.model.fold import fold
-from orchkit.model.paths import FALLBACK
+from orchkit.model.nesting import result_type
+from orchkit.model.paths import split_path
 from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
 from orchkit.model.shared import winning_writes
@@ -202,7 +204,8 @@ def only_people(events: Sequence[Event]) -> list[Event]:
     asked: dict[tuple[str, int], Event] = {}
     busy: set[tuple[str, int]] = set()
     for event in events:
-        instance = node, item = event.node.partition(FALLBACK)[0], event.item
+        prefix, name = split_path(event.node)
+        instance = node, item = prefix + name, event.item
         if event.kind in ("started", "waiting"):
             busy.add(instance)
         elif event.kind == "asked":
@@ -236,6 +239,9 @@ def _typed(program: Program, state: RunState, node: int) -> Any:
     spec, value = program.graph.nodes[node], state.values[node]
     if value is None or spec.kind == "route":
         return value
+    if spec.body is not None:
+        one = codec_for(result_type(spec.body), program.graph.redact)
+        return [one.load(element) for element in value] if spec.kind == "map" else one.load(value)
     codec = codec_for(spec.answer if spec.function is None else spec.function.returns, program.graph.redact)
     if spec.kind == "map":
         return [codec.load(element) for element in value]
@@ -269,7 +275,7 @@ def _written(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
     open_: dict[tuple[str, int], list[Event]] = {}
     written: dict[str, dict[str, Any]] = {}
     for event in events:
-        key = event.node.partition(FALLBACK)[0], event.item
+        key = "".join(split_path(event.node)), event.item
         if event.kind == "invalidated":
             gone = event.node if event.item < 0 else f"{event.node}[{event.item}]"
             written = {who: delta for who, delta in written.items() if who.partition("[")[0] != gone and who != gone}
@@ -332,8 +338,8 @@ def _cancelled(head: Head, events: Sequence[Event]) -> RunCancelled:
 def failed_end(events: Sequence[Event]) -> Event | None:
     """Give the end of what failed a run, in its present generation.
 
-    It is that of the node that failed it, not of what it had got over before; or else the first skip, which led to
-    the others.
+    It is that of the node that failed it, not of what it had got over before, and of that the innermost; or else the
+    first skip, which led to the others.
     """
     ends: dict[tuple[str, int], Event] = {}
     for event in events:
@@ -344,7 +350,23 @@ def failed_end(events: Sequence[Event]) -> Event | None:
             gone = [key for key in ends if key[0] == event.node and event.item in (-1, key[1])]
             for key in gone:
                 del ends[key]
-    return next((end for end in ends.values() if end.kind == "settled"), next(iter(ends.values()), None))
+    top = next((end for end in ends.values() if end.kind == "settled" and not split_path(end.node)[0]), None)
+    if top is None:
+        return next((end for end in ends.values() if not split_path(end.node)[0]), None)
+    return _innermost(list(ends.values()), top)
+
+
+def _innermost(ends: Sequence[Event], top: Event) -> Event:
+    """Give the end within a node's last attempt that failed it."""
+    for end in reversed(ends):
+        if end.kind == "settled" and _encloses(top, end) and top.error.endswith(end.error.partition(": ")[2]):
+            return _innermost([one for one in ends if one is not top], end)
+    return top
+
+
+def _encloses(outer: Event, inner: Event) -> bool:
+    mark = f"[{outer.item}]" if outer.item >= 0 else ""
+    return re.fullmatch(rf"{re.escape(outer.node + mark)}(~\d+)?(\.\d+)?(#\d+)?/", split_path(inner.node)[0]) is not None
 
 
 def last_try(events: Sequence[Event], end: Event) -> Event | None:
@@ -354,12 +376,10 @@ def last_try(events: Sequence[Event], end: Event) -> Event | None:
 
 
 def _owns(end: Event, event: Event) -> bool:
-    return event.item == end.item and event.node.partition("/")[0] == end.node
+    return event.item == end.item and split_path(event.node) == split_path(end.node)
 
 
-def failing_key(program: Program, events: Sequence[Event]) -> tuple[int, int] | None:
-    """Give (node index, item) of the failure that ended a run."""
+def failing_key(events: Sequence[Event]) -> tuple[str, int] | None:
+    """Give (path, item) of the failure that ended a run."""
     end = failed_end(events)
-    if end is None or end.kind != "settled" or end.node not in program.graph.index:
-        return None
-    return program.graph.index[end.node], end.item
+    return None if end is None or end.kind != "settled" else (end.node, end.item)

@@ -151,9 +151,7 @@ class LiveRun:
 
     def _quiet(self) -> bool:
         execution = self._execution
-        return self._outcome.done() or (
-            bool(execution.instances) and execution.pending.keys() == execution.instances.keys()
-        )
+        return self._outcome.done() or execution.awaits_people()
 
     def _tell_settled(self) -> None:
         if self._quiet():
@@ -211,7 +209,7 @@ class LiveRun:
             return None
         events = self.log()
         error = run_error(self.head, events)
-        key = failing_key(self._program, events)
+        key = failing_key(events)
         error.__cause__ = execution.causes.get(key) if key is not None else None
         return error
 
@@ -300,30 +298,35 @@ class LiveRun:
         told: Future[None] = Future()
         by = _checked_text("by", by, self.head.run_id)
         key = self._find(name, item)
-        answer = Answer(self._fit(key[0], value), by, lambda error: _tell(told, error))
+        answer = Answer(self._fit(key, value), by, lambda error: _tell(told, error))
         self._engine.submit(lambda: self._deliver(key, answer)).result()
         told.result()
 
-    def _find(self, name: str, item: int | None) -> tuple[int, int]:
+    def _find(self, name: str, item: int | None) -> tuple[str, int]:
         pending = list(self._execution.pending)
-        graph = self._program.graph
-        names = [graph.nodes[node].name for node, _ in pending]
-        hits = [key for key, found in zip(pending, names, strict=True) if found == name and item in (None, key[1])]
+        names = [path for path, _ in pending]
+        hits = [key for key in pending if _is_meant(name, key[0]) and item in (None, key[1])]
         if len(hits) == 1:
             return hits[0]
+        if len({path for path, _ in hits}) > 1:
+            listed = ", ".join(repr(path) for path, _ in hits)
+            raise ApprovalUnknown(f"{name!r} may be any of {listed}; say which", node=name)
         if hits:
             raise ApprovalUnknown(f"{name!r} asks for items {[i for _, i in hits]}; say which by item=", node=name)
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"open: {', '.join(names) or 'none'}"
-        settled = name in graph.index and any(e.kind in ("answered", "expired") and e.node == name for e in self.log())
+        settled = any(e.kind in ("answered", "expired") and _is_meant(name, e.node) for e in self.log())
         if settled:
             raise AnswerLate(
                 f"{name!r} of run {self.head.run_id!r} has already been answered or has expired", node=name
             )
         raise ApprovalUnknown(f"run {self.head.run_id!r} does not ask {name!r} now; {hint}", node=name)
 
-    def _fit(self, node: int, value: Any) -> Any:
-        spec = self._program.graph.nodes[node]
+    def _fit(self, key: tuple[str, int], value: Any) -> Any:
+        asker = self._execution.askers.get(key)
+        if asker is None:
+            raise AnswerLate("another answer, or the deadline, was first", node=key[0])
+        spec = asker.scope.program.graph.nodes[asker.node]
         try:
             return codec_for(spec.answer, self._program.graph.redact).dump(value, spec.name)
         except (ValueError, TypeError) as error:
@@ -335,9 +338,9 @@ class LiveRun:
                 node=spec.name,
             ) from error
 
-    def _deliver(self, key: tuple[int, int], answer: Answer) -> None:
-        inst = self._execution.instances.get(key)
-        if inst is None or key not in self._execution.pending:
+    def _deliver(self, key: tuple[str, int], answer: Answer) -> None:
+        inst = self._execution.askers.get(key)
+        if inst is None:
             answer.told(AnswerLate("another answer, or the deadline, was first"))
             return
         inst.answers = [*inst.answers, answer]
@@ -373,6 +376,11 @@ class LiveRun:
                 f"run {self.head.run_id!r} is executed by the process that this one was forked from; act on it there",
                 run_id=self.head.run_id,
             )
+
+
+def _is_meant(name: str, path: str) -> bool:
+    """Say whether a question is meant: by its path, or by what it is called in the scope that it lies in."""
+    return name in (path, path.rpartition("/")[2])
 
 
 class _Waited(Future[Any]):

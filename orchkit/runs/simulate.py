@@ -109,7 +109,7 @@ def _error_of(execution: Execution) -> BaseException | None:
         return None
     head = Head(execution.run_id, execution.program.graph.name, "virtual", durability="memory")
     error = run_error(head, execution.events)
-    key = failing_key(execution.program, execution.events)
+    key = failing_key(execution.events)
     if key is not None:
         error.__cause__ = execution.causes.get(key)
     return error

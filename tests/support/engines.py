@@ -45,7 +45,7 @@ class _Sync(Fibre):
     __slots__ = ("kernel", "wake")
 
     def __init__(self, kernel: Kernel, wake: Wake) -> None:
-        super().__init__(1 << 70)
+        super().__init__((1 << 70,))
         self.kernel = kernel
         self.wake = wake
 

@@ -11,31 +11,31 @@ from orchkit.model.events import Event
 from orchkit.model.protocols import Failure, Outcome
 
 if TYPE_CHECKING:
-    from orchkit.engine.instance import Instance
+    from orchkit.engine.instance import Leg
 
 __all__ = ["falling_back"]
 
 
-async def falling_back(seat: Seat, inst: Instance, leg: int, inner: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def falling_back(seat: Seat, leg: Leg, inner: Callable[[], Awaitable[Outcome]]) -> Outcome:
     """Try the node, then each option in order; what an option delivers is degraded."""
     outcome = await inner()
     for option in seat.fallbacks:
         failure = outcome.failure
         if failure is None:
             return outcome
-        outcome = await _deliver(seat, inst, leg, option, failure)
+        outcome = await _deliver(seat, leg, option, failure)
     return outcome
 
 
-async def _deliver(seat: Seat, inst: Instance, leg: int, option: Site | tuple[object], failure: Failure) -> Outcome:
-    ex = inst.execution
-    name = seat.node.name
+async def _deliver(seat: Seat, leg: Leg, option: Site | tuple[object], failure: Failure) -> Outcome:
+    inst = leg.inst
+    ex, name = inst.execution, inst.scope.path(seat.site)
     if isinstance(option, Site):
-        outcome = await attempt(inst, option, leg, 1, failure)
+        outcome = await attempt(leg, option, 1, failure)
         if outcome.failure is not None:
             return outcome
         ex.emit(
-            inst, Event(ex.t(), "degraded", name, inst.item, inst.generation, leg, status="step", error=str(failure))
+            inst, Event(ex.t(), "degraded", name, inst.item, inst.generation, leg.number, status="step", error=str(failure))
         )
         return Outcome("degraded", outcome.value)
     ex.emit(
@@ -46,7 +46,7 @@ async def _deliver(seat: Seat, inst: Instance, leg: int, option: Site | tuple[ob
             name,
             inst.item,
             inst.generation,
-            leg,
+            leg.number,
             status="value",
             error=str(failure),
             body=option[0],

@@ -11,30 +11,34 @@ from orchkit.model.events import Event
 from orchkit.model.policies import Retry
 
 if TYPE_CHECKING:
-    from orchkit.engine.instance import Instance
+    from orchkit.engine.instance import Leg
     from orchkit.engine.program import Site
     from orchkit.model.protocols import Outcome
 
 __all__ = ["retrying"]
 
 
-async def retrying(policy: Retry, inst: Instance, site: Site, leg: int) -> Outcome:
+async def retrying(policy: Retry, leg: Leg, site: Site) -> Outcome:
     """Attempt until one succeeds, the attempts are used up, or an error is not worth another."""
     n = 1
     while True:
-        outcome = await attempt(inst, site, leg, n)
+        outcome = await attempt(leg, site, n)
         failure = outcome.failure
         if failure is None or n >= policy.attempts or not failure.transient:
             return outcome
-        await _wait(policy, inst, site, leg, n, failure.retry_after)
+        await _wait(policy, leg, site, n, failure.retry_after)
         n += 1
 
 
-async def _wait(policy: Retry, inst: Instance, site: Site, leg: int, n: int, retry_after: float | None) -> None:
-    ex = inst.execution
-    seconds = policy.wait.seconds(n, ex.dice_at(site, inst.item, leg, n).uniform(JITTER))
+async def _wait(policy: Retry, leg: Leg, site: Site, n: int, retry_after: float | None) -> None:
+    inst = leg.inst
+    ex, scope = inst.execution, inst.scope
+    seconds = policy.wait.seconds(n, scope.dice_at(site, inst.item, leg.number, n).uniform(JITTER))
     if retry_after is not None:
         seconds = max(seconds, retry_after)
-    event = ex.emit(inst, Event(ex.t(), "waiting", site.path, inst.item, inst.generation, leg, n, dur=micro(seconds)))
-    ex.kernel.arm(inst, ex.base + event.t + event.dur, TIMER)
+    wanted = Event(
+        ex.t(), "waiting", scope.path(site), inst.item, inst.generation, leg.number, n, dur=micro(seconds)
+    )  # fmt: skip
+    event = ex.emit(inst, wanted)
+    ex.kernel.arm(leg, ex.base + event.t + event.dur, TIMER)
     await suspend()

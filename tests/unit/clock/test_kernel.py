@@ -23,11 +23,11 @@ from orchkit.clock.kernel import (
 
 class Recorder(Fibre):
     def __init__(self, key: int, said: list[Any]) -> None:
-        super().__init__(key)
+        super().__init__((key,))
         self.said = said
 
     def finished(self, value: Any) -> None:
-        self.said.append((self.key, value))
+        self.said.append((self.key[0], value))
 
 
 async def wait_once() -> Any:
@@ -89,7 +89,7 @@ def test_surviving_a_cancellation_is_an_engine_bug() -> None:
                 pass
 
     kernel = Kernel()
-    fibre = Fibre(1)
+    fibre = Fibre((1,))
     kernel.start(fibre, stubborn())
     with pytest.raises(RuntimeError, match="survived"):
         kernel.cancel(fibre)

@@ -17,7 +17,7 @@ class Attempt(Fibre):
     """A fibre that starts a body under a timeout and keeps what came first."""
 
     def __init__(self, host: LiveHost, key: int, timeout: int) -> None:
-        super().__init__(key)
+        super().__init__((key,))
         self.host = host
         self.timeout = timeout
         self.result: Any = "nothing"
