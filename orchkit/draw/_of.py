@@ -65,6 +65,10 @@ def _shape(node: Node, index: int, state: RunState | None, events: Sequence[Even
 def _notes(node: Node) -> Iterator[str]:
     if node.over is not None:
         yield f"over {node.over}" + (f", {node.limit} at once" if node.limit else "")
+    if node.body is not None:
+        inside = len(node.body.nodes)
+        rounds = f", up to {node.rounds} rounds" if node.kind == "loop" else ""
+        yield f"{inside} node{'s' if inside > 1 else ''} inside{rounds}"
     for policy in node.policies:
         yield describe_policy(policy)
     if node.timeout is not None:

@@ -66,9 +66,8 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     time, and a scope goes on where it was.
     """
     inst = leg.inst
-    ex, scope = inst.execution, inst.scope
-    path = scope.path(site)
-    key = effect_key(scope.effect_path(site), inst.item) if site.node.effect else ""
+    ex, path = inst.execution, inst.scope.path(site)
+    key = effect_key(inst.scope.effect_path(site), inst.item) if site.node.effect else ""
     if ex.driving:
         inst.listeners[leg.number] = leg
     started = ex.emit(inst, Event(ex.t(), "started", path, inst.item, inst.generation, leg.number, n, key=key))
@@ -76,25 +75,11 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     if inst.records:
         ex.skip_injected(inst)
     leg.spent = None
-    outcome: Outcome | None
     try:
         if inst.records and ex.has_record_of(inst, path, leg.number, n):
-            outcome = await suspend()
-        elif site.model is not None or strike.error is not None or strike.hang:
-            _arm_decided(leg, site, n, started, strike)
-            outcome = await suspend()
-        elif site.inside is not None:
-            outcome = await inside(leg, site, started)
+            outcome: Outcome | None = await suspend()
         else:
-            if ex.driving:
-                ex.deferred.append((leg, lambda: ex.kernel.resume(leg, None)))
-                await suspend()  # no body starts before all open instances are rebuilt
-            if ex.strict or site.node.effect:
-                await ex.fence(leg)
-            _begin(leg, site, n, error)
-            outcome = await suspend()
-            if outcome is not None and (strike.factor != 1.0 or strike.add) and leg.handle is not None:
-                outcome = await _delay(leg, site, strike, outcome)
+            outcome = await _work(leg, site, started, strike, error)
     except Cancelled:
         _stop_body(leg)
         _record_cancelled(leg, started)
@@ -109,6 +94,26 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     # Where it was an effect when it began, others went on while it waited here, even if it is none by now.
     if (site.node.effect or started.key) and not inst.settled:
         await ex.fence(leg)
+    return outcome
+
+
+async def _work(leg: Leg, site: Site, started: Event, strike: Strike, error: Failure | None) -> Outcome | None:
+    ex = leg.inst.execution
+    if site.model is not None or strike.error is not None or strike.hang:
+        _arm_decided(leg, site, started, strike)
+        decided: Outcome | None = await suspend()
+        return decided
+    if site.inside is not None:
+        return await inside(leg, site, started)
+    if ex.driving:
+        ex.deferred.append((leg, lambda: ex.kernel.resume(leg, None)))
+        await suspend()  # no body starts before all open instances are rebuilt
+    if ex.strict or site.node.effect:
+        await ex.fence(leg)
+    _begin(leg, site, started.attempt, error)
+    outcome: Outcome | None = await suspend()
+    if outcome is not None and (strike.factor != 1.0 or strike.add) and leg.handle is not None:
+        outcome = await _delay(leg, site, strike, outcome)
     return outcome
 
 
@@ -137,7 +142,7 @@ def _strike(leg: Leg, site: Site, n: int, started: Event) -> Strike:
     return strike
 
 
-def _arm_decided(leg: Leg, site: Site, n: int, started: Event, strike: Strike) -> None:
+def _arm_decided(leg: Leg, site: Site, started: Event, strike: Strike) -> None:
     ex = leg.inst.execution
     outcome: Outcome | None = None
     latency: int | None = None
@@ -145,7 +150,7 @@ def _arm_decided(leg: Leg, site: Site, n: int, started: Event, strike: Strike) -
         latency, outcome = strike.after, Outcome("error", failure=failure_of(strike.error, site))
         leg.cause = strike.error
     elif not strike.hang:
-        latency, outcome = _modelled(leg, site, n)
+        latency, outcome = _modelled(leg, site, started.attempt)
         if latency is not None:
             latency = int(latency * strike.factor + 0.5) + strike.add
     begin = ex.base + started.t
@@ -326,8 +331,9 @@ def _record_end(fibre: Leg, site: Site, started: Event, outcome: Outcome) -> Non
     if failure is None:
         if inst.scope.state.shared is not None and not inst.records:
             _record_writes(fibre, started, t)
+        status = FINAL if site.final else "ok"
         event = Event(
-            t, "completed", started.node, inst.item, inst.generation, leg, n, FINAL if site.final else "ok", t - started.t,
+            t, "completed", started.node, inst.item, inst.generation, leg, n, status, t - started.t,
             outcome.cost, outcome.tokens, key=key, body=outcome.value,
         )  # fmt: skip
         inst.settled = ex.emit(inst, event).status == FINAL

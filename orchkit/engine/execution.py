@@ -450,9 +450,7 @@ class Execution(Scope):
             return
         open_ = [inst for scope in self.all_scopes() for inst in scope.instances.values()]
         names = sorted(
-            inst.scope.path(inst.scope.program.seats[inst.node].site)
-            for inst in open_
-            if inst.inner is None
+            inst.scope.path(inst.scope.program.seats[inst.node].site) for inst in open_ if inst.inner is None
         )
         raise RunStuck(
             f"run {self.run_id!r} waits for ever at {self.elapsed() / 1e6:g} s in {', '.join(dict.fromkeys(names))}: "

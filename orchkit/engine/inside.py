@@ -153,5 +153,7 @@ def outcome_inside(state: ScopeState) -> Outcome:
     status, error = end_of(state)
     if status == "failed":
         kind, _, message = error.partition(": ")
-        return Outcome("error", failure=Failure(kind or "RunError", message or f"nothing in {state.prefix!r} delivered"))
+        return Outcome(
+            "error", failure=Failure(kind or "RunError", message or f"nothing in {state.prefix!r} delivered")
+        )
     return Outcome(status, result_of(state))

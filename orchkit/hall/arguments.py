@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import index
@@ -14,7 +15,8 @@ from orchkit.model.policies import is_bound
 from orchkit.model.steps import Ref
 
 __all__ = [
-    "Checker", "choice", "count", "fields", "flag", "label", "name_of", "nodes", "path", "seconds", "seed", "tags",
+    "Checker", "choice", "count", "feeds", "fields", "flag", "function_of", "label", "name_of", "nodes", "path",
+    "seconds", "seed", "tags",
 ]  # fmt: skip
 
 Checker = Callable[[str, str, Any], Any]
@@ -122,3 +124,28 @@ def fields(where: str, name: str, value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping) or not all(isinstance(field, str) and field for field in value):
         raise _refusal(where, name, value, "give a dict of the answer's fields and nodes, such as {'note': 'draft'}")
     return tuple((field, name_of(where, f"{name}[{field!r}]", node)) for field, node in value.items())
+
+
+def feeds(where: str, name: str, value: Any) -> tuple[tuple[str, str], ...]:
+    """Take a node whose value is passed on as it is, or a dict from fields to nodes."""
+    if isinstance(value, Mapping):
+        return fields(where, name, value)
+    return (("", name_of(where, name, value)),)
+
+
+def function_of(where: str, name: str, value: Any, parameters: Sequence[str]) -> Any:
+    """Take a plain function with a name that can be called with so many arguments."""
+    wanted = f"give a function {name}({', '.join(parameters)}) written with def"
+    if (
+        not callable(value)
+        or getattr(value, "__name__", "<lambda>") == "<lambda>"
+        or inspect.iscoroutinefunction(value)
+    ):
+        raise _refusal(where, name, value, wanted)
+    try:
+        inspect.signature(value).bind(*parameters)
+    except TypeError as error:
+        raise _refusal(where, name, value, f"{wanted}: {error}") from None
+    except ValueError:
+        pass  # a builtin that does not tell its parameters
+    return value

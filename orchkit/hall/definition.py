@@ -8,9 +8,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from orchkit.errors import DefinitionError
+from orchkit.errors import DefinitionError, GraphError
 from orchkit.hall import arguments
-from orchkit.hall.options import node_from, restacked
+from orchkit.hall.options import node_from, node_of, restacked
 from orchkit.model.build import build_graph
 from orchkit.model.graph import Graph
 from orchkit.model.merging import Rule, SharedModel
@@ -49,6 +49,7 @@ class Definition:
         self._nodes: dict[str, Node] = {}
         self._shared: SharedModel | None = None
         self._graph: Graph | None = None
+        self._checking = False
 
     @overload
     def step(self, fn: F, /) -> F: ...
@@ -105,24 +106,43 @@ class Definition:
         """
         return self._decorate("step", fn, options)
 
-    def map(self, *, over: Any, limit: int | None = None, **options: Any) -> Callable[[F], F]:
+    @overload
+    def map(self, *, over: Any, limit: int | None = None, body: None = None, **options: Any) -> Callable[[F], F]: ...
+    @overload
+    def map(
+        self, name: str | None = None, /, *, over: Any, body: Definition, limit: int | None = None, **options: Any
+    ) -> None: ...
+    def map(  # type: ignore[misc]  # the first overload takes no name
+        self,
+        name: str | None = None,
+        /,
+        *,
+        over: Any,
+        limit: int | None = None,
+        body: Any = None,
+        **options: Any,
+    ) -> Any:
         """Add a step that runs once for each element of a list; its result is a list in the order of the items.
 
         With ``on_error="skip"`` an item that fails is left out of the list, and the result is degraded.
 
         Parameters
         ----------
+        name : str, optional
+            With `body`, the node's; without it, it bears the body's.
         over : str or callable
             The node whose list it goes over; the function gets each element as ``item``.
         limit : int, >= 1, optional
             How many items run at once.
+        body : Workflow, optional
+            What each item goes through, as its input, instead of one function. Nothing is decorated then.
         **options
             As in `step`; they hold for each item.
 
         Returns
         -------
-        callable
-            A decorator.
+        callable or None
+            A decorator; None with `body`.
 
         Raises
         ------
@@ -130,6 +150,12 @@ class Definition:
             For options that make no sense.
         """
         own = {"over": arguments.name_of("map", "over", over), "limit": arguments.count("map", "limit", limit)}
+        if body is not None:
+            held = _held(f"map({name!r})", "body", body)
+            self._add(node_of("map", held.name if name is None else name, options, own | {"workflow": held}))
+            return None
+        if name is not None:
+            raise DefinitionError(f"map({name!r}, over=...): a map bears its function's name; a name goes with body=")
         return lambda fn: self._decorate("map", fn, options, own)
 
     def route(self, *, to: Iterable[Any], **options: Any) -> Callable[[F], F]:
@@ -156,6 +182,113 @@ class Definition:
             raise DefinitionError(f"route(to={to!r}): give a list of targets, to=[{to!r}]")
         own = {"targets": arguments.nodes("route", "to", to)}
         return lambda fn: self._decorate("route", fn, options, own)
+
+    def call(self, name: str, workflow: Definition, *, input: Any = "input", **options: Any) -> None:
+        """Add a workflow as a node; its own nodes have paths such as ``enrich/extract``.
+
+        Parameters
+        ----------
+        name : str
+            The node's; steps that name it as a parameter get what the workflow delivers.
+        workflow : Workflow
+            As it is when this one is first drawn or run after a change.
+        input : str, callable, or mapping of str to these
+            The node whose value is the workflow's input, or a dict from the fields of its input to nodes.
+        **options
+            As in `step`; they hold for the workflow as a whole. A retry goes through it anew; a time-out, and a
+            failure in it that its own policies do not get over, end the attempt and cancel what is open in it.
+
+        Raises
+        ------
+        DefinitionError
+            For options that make no sense.
+
+        Notes
+        -----
+        Worlds and faults address what is inside by path, ``ok.World({"enrich/extract": ...})``, or the node as a
+        whole: a modelled one goes through nothing. A workflow with a shared context of its own keeps it to itself;
+        one without shares this one's.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> inner = ok.Workflow("enrich", input=str)
+        >>> @inner.step
+        ... def extract(input: str) -> str:
+        ...     return input.upper()
+        >>> wf = ok.Workflow("letter", input=str)
+        >>> wf.call("enrich", inner)
+        >>> @wf.step
+        ... def send(enrich: str) -> str:
+        ...     return f"{enrich}!"
+        >>> run = wf.simulate("dear Dana", world=ok.World())
+        >>> run.result(), run.events.node.unique().tolist()
+        ('DEAR DANA!', ['', 'enrich', 'enrich/extract', 'send'])
+        """
+        where = f"call({name!r})"
+        own = {"workflow": _held(where, "workflow", workflow), "feeds": arguments.feeds(where, "input", input)}
+        self._add(node_of("call", name, options, own))
+
+    def loop(
+        self,
+        name: str,
+        *,
+        body: Definition,
+        until: Callable[..., Any],
+        input: Any = "input",
+        max: int = 3,
+        then: Literal["last", "fail"] = "last",
+        **options: Any,
+    ) -> None:
+        """Add a workflow that is gone through again until its result is good enough, each round with the last's result.
+
+        Parameters
+        ----------
+        name : str
+            The node's. Nodes of round 2 have paths such as ``polish#2/critic``.
+        body : Workflow
+            Gone through once a round. Its input in the second round is what the first has delivered.
+        until : callable
+            ``until(result, round)``, round from 1: true ends the loop. Plain, quick and pure; it is called once a
+            round, and its verdict is recorded as an event ``judged``.
+        input : str, callable, or mapping of str to these
+            As in `call`, for the first round.
+        max : int, >= 1
+            How many rounds at most.
+        then : {"last", "fail"}
+            What follows when the last round is not good enough either: its result, marked degraded, or a failure.
+        **options
+            As in `step`; they hold for the loop as a whole.
+
+        Raises
+        ------
+        DefinitionError
+            For arguments that make no sense.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> body = ok.Workflow("round", input=str)
+        >>> @body.step
+        ... def shorten(input: str) -> str:
+        ...     return input[:-1]
+        >>> def short(result: str, round: int) -> bool:
+        ...     return len(result) < 4
+        >>> wf = ok.Workflow("letter", input=str)
+        >>> wf.loop("polish", body=body, until=short, max=5)
+        >>> run = wf.simulate("hello", world=ok.World())
+        >>> run.result(), run.events.query("kind == 'judged'").status.tolist()
+        ('hel', ['again', 'done'])
+        """
+        where = f"loop({name!r})"
+        own = {
+            "workflow": _held(where, "body", body),
+            "feeds": arguments.feeds(where, "input", input),
+            "until": arguments.function_of(where, "until", until, ("result", "round")),
+            "rounds": arguments.count(where, "max", max) or 1,
+            "then": arguments.choice(("last", "fail"))(where, "then", then),
+        }
+        self._add(node_of("loop", name, options, own))
 
     def approval(
         self,
@@ -355,11 +488,30 @@ class Definition:
         GraphError
             With all that is wrong, at once.
         """
-        if self._graph is None:
-            self._graph = build_graph(
-                self.name, self._nodes.values(), self._input, self._output, self._shared, self._redact
+        if self._checking:
+            raise GraphError(
+                f"workflow {self.name!r} holds itself; repeat by wf.loop, which is bounded",
+                problems=(f"workflow {self.name!r} holds itself; repeat by wf.loop, which is bounded",),
             )
+        self._checking = True
+        try:
+            if self._graph is None or any(self._is_old(node) for node in self._graph.nodes):
+                self._graph = build_graph(
+                    self.name, self._nodes.values(), self._input, self._output, self._shared, self._redact
+                )
+        finally:
+            self._checking = False
         return self._graph
+
+    @staticmethod
+    def _is_old(node: Node) -> bool:
+        return node.workflow is not None and node.workflow.checked() is not node.body
+
+
+def _held(where: str, name: str, workflow: Any) -> Definition:
+    if not isinstance(workflow, Definition):
+        raise DefinitionError(f"{where}: {name}={workflow!r}; give an ok.Workflow")
+    return workflow
 
 
 def _a(node: Node) -> str:

@@ -12,7 +12,7 @@ from orchkit.hall.arguments import Checker
 from orchkit.model.policies import Fallback, Only, Policy, Retry, Timeout
 from orchkit.model.steps import Node
 
-__all__ = ["checked_faults", "node_from", "restacked"]
+__all__ = ["checked_faults", "node_from", "node_of", "restacked"]
 
 _CHECKS: Final[dict[str, Checker]] = {
     "effect": arguments.flag,
@@ -42,7 +42,20 @@ def node_from(kind: Any, fn: Any, options: Mapping[str, Any], own: Mapping[str, 
     DefinitionError
         For an option that is not there, or a value that makes no sense.
     """
-    where = f"@wf.{kind} of {fn.__name__!r}"
+    return node_of(kind, fn.__name__, options, {**own, "fn": fn}, f"@wf.{kind} of {fn.__name__!r}")
+
+
+def node_of(kind: Any, name: Any, options: Mapping[str, Any], own: Mapping[str, Any], where: str = "") -> Node:
+    """Make a node of the options that all kinds have, and what its kind has of its own.
+
+    Raises
+    ------
+    DefinitionError
+        For an option that is not there, or a value that makes no sense.
+    """
+    where = where or f"{kind}({name!r})"
+    if not isinstance(name, str):
+        raise DefinitionError(f"{where}: give it a name; steps get its result by it")
     options = dict(options)
     policies = _policies(options.pop("retry", None), options.pop("timeout", None), options.pop("fallback", None))
     unknown = sorted(options.keys() - _CHECKS.keys())
@@ -50,7 +63,7 @@ def node_from(kind: Any, fn: Any, options: Mapping[str, Any], own: Mapping[str, 
         there = ", ".join(["retry", "timeout", "fallback", *_CHECKS, *own])
         raise DefinitionError(f"{where}: no option {unknown[0]!r}; there are: {there}")
     checked = {name: _CHECKS[name](where, name, value) for name, value in options.items()}
-    return Node(fn.__name__, kind, fn, policies=policies, **own, **checked)
+    return Node(name, kind, policies=policies, **own, **checked)
 
 
 def _policies(retry: Any, timeout: Any, fallback: Any) -> tuple[Policy, ...]:

@@ -148,5 +148,3 @@ def _drop(run: RunState, prefix: str) -> None:
     for prefixes in inner.nested.values():
         for deeper in prefixes:
             _drop(run, deeper)
-
-

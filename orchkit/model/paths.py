@@ -1,9 +1,9 @@
 """Paths of nodes in a log.
 
 ``draft`` is a node of the workflow itself, ``draft/fallback:canned`` a place within it. A node that holds a workflow
-opens a scope for each attempt: ``enrich/extract``. What tells its scopes apart stands behind its name, and is left out
-where it says nothing: the item of a map (``lookup[3]/fetch``), the attempt from the second on (``enrich~2/extract``), the
-leg of a hedge (``enrich.1/extract``), the round of a loop (``polish#2/critic``).
+opens a scope for each attempt: ``enrich/extract``. What tells its scopes apart stands behind its name, and is left
+out where it says nothing: the item of a map (``lookup[3]/fetch``), the attempt from the second on
+(``enrich~2/extract``), the leg of a hedge (``enrich.1/extract``), the round of a loop (``polish#2/critic``).
 """
 
 from __future__ import annotations

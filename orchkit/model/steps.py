@@ -111,8 +111,8 @@ class Node:
         That graph, once this one is built.
     feeds : tuple of (str, str)
         What that workflow gets, as pairs of field and source; a field of "" is the whole.
-    until : Function or None
-        Of a loop: whether a round was good enough.
+    until : callable or None
+        Of a loop: ``until(result, round)``, whether a round was good enough.
     """
 
     name: str

@@ -38,9 +38,11 @@ def fingerprints(graph: Graph) -> dict[str, str]:
 def _fingerprint(graph: Graph, node: Node) -> str:
     # Looked at anew each time a run starts, because autoreload swaps a function's code in place; made anew only
     # when it did, because a sweep of live runs starts thousands.
-    code = None if node.function is None else getattr(node.function.fn, "__code__", None)
+    code: Any = None if node.function is None else getattr(node.function.fn, "__code__", None)
+    if node.body is not None:
+        code = (getattr(node.until, "__code__", None), tuple(fingerprints(node.body).values()))
     known = graph.fingerprints.get(node.name)
-    if known is None or known[0] is not code:
+    if known is None or (known[0] is not code and (node.body is None or known[0] != code)):
         known = graph.fingerprints[node.name] = (code, _digest(_describe(node)))
     return known[1]
 
@@ -54,10 +56,15 @@ def _describe(node: Node) -> str:
         node.kind, [(dep.name, dep.source, dep.required) for dep in node.deps], node.after, node.targets, node.over,
         node.limit, node.show, node.prefill, node.timeout, node.effect, node.on_error,
     )  # fmt: skip
+    if node.body is not None:
+        held = node.feeds, node.rounds, node.then, sorted(fingerprints(node.body).items())
+        place = (*place, held)  # type: ignore[assignment]  # only where there is one: others stay as they were recorded
     policies = [_describe_policy(policy) for policy in node.policies]
     code = f"version {node.version}" if node.version is not None else ""
     if not code and node.function is not None:
         code = _code_of(node.function.fn) + ascii(node.function.consts)
+    if not code and node.until is not None:
+        code = _code_of(node.until)
     return without_addresses(ascii((place, policies, code, _describe_answer(node.answer))))
 
 

@@ -366,7 +366,9 @@ def _innermost(ends: Sequence[Event], top: Event) -> Event:
 
 def _encloses(outer: Event, inner: Event) -> bool:
     mark = f"[{outer.item}]" if outer.item >= 0 else ""
-    return re.fullmatch(rf"{re.escape(outer.node + mark)}(~\d+)?(\.\d+)?(#\d+)?/", split_path(inner.node)[0]) is not None
+    return (
+        re.fullmatch(rf"{re.escape(outer.node + mark)}(~\d+)?(\.\d+)?(#\d+)?/", split_path(inner.node)[0]) is not None
+    )
 
 
 def last_try(events: Sequence[Event], end: Event) -> Event | None:

@@ -7,7 +7,7 @@ to do with it, and so is an approval without a person.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -335,13 +335,13 @@ class World:
         """
         problems = [*self._unknown(graph), *self._unsafe(graph)]
         models = dict(self.models)
-        for node in graph.nodes:
-            model = models.get(node.name)
+        for path, node in _nodes(graph, self.models):
+            model = models.get(path)
             if isinstance(model, Person) and node.kind == "approval" and model.approve is not None:
                 try:
-                    models[node.name] = _ApprovingPerson(model, node.answer)
+                    models[path] = _ApprovingPerson(model, node.answer)
                 except SimulationError as error:
-                    problems.append(f"{node.name!r}: {error}")
+                    problems.append(f"{path!r}: {error}")
         if problems:
             lines = "\n".join(f"  - {problem}" for problem in problems)
             raise SimulationError(f"this world does not fit workflow {graph.name!r}:\n{lines}")
@@ -350,36 +350,45 @@ class World:
         return fitted
 
     def _unknown(self, graph: Graph) -> Iterable[str]:
-        paths = [path for node in graph.nodes for path in _paths(node)]
+        kinds = {path: node.kind for path, node in _nodes(graph)}
+        paths = [place for path, node in _nodes(graph) for place in _places(path, node)]
         for path, model in self.models.items():
             if path not in paths:
                 yield f"{path!r} is no node of it; {nearest(path, sorted(paths), most=3)}"
-            elif isinstance(model, Person) and (
-                path not in graph.index or graph.nodes[graph.index[path]].kind != "approval"
-            ):
+            elif isinstance(model, Person) and kinds.get(path) != "approval":
                 yield f"{path!r} is a step, not an approval: model it by ok.fake(value)"
 
     def _unsafe(self, graph: Graph) -> Iterable[str]:
-        for node in graph.nodes:
-            if node.kind == "approval" and not isinstance(self.models.get(node.name), Person):
-                yield f"{node.name!r} asks a person: say who answers, {node.name}=ok.person(delay=..., approve=...)"
+        for path, node in _nodes(graph, self.models):
+            if node.kind == "approval" and not isinstance(self.models.get(path), Person):
+                yield f"{path!r} asks a person: say who answers, {_entry(path, 'ok.person(delay=..., approve=...)')}"
             elif node.effect:
-                for path in _paths(node):
-                    if path not in self.models:
-                        yield f"{path!r} has an effect on the world: say {_entry(path)}, or ok.real if it may act"
+                for place in _places(path, node):
+                    if place not in self.models:
+                        yield (
+                            f"{place!r} has an effect on the world: say {_entry(place, 'ok.skip_effect(value)')}, or "
+                            "ok.real if it may act"
+                        )
 
 
-def _paths(node: Node) -> list[str]:
+def _nodes(graph: Graph, models: Mapping[str, Any] | None = None, prefix: str = "") -> Iterator[tuple[str, Node]]:
+    """Give all nodes with their paths; of workflows within nodes that these models stand in for, none."""
+    for node in graph.nodes:
+        path = prefix + node.name
+        yield path, node
+        if node.body is not None and (models is None or models.get(path, real) is real):
+            yield from _nodes(node.body, models, f"{path}/")
+
+
+def _places(path: str, node: Node) -> list[str]:
     """Give the places of a node where code can run: its own, and each step among its fallbacks."""
     policy: Fallback | None = node.policy("fallback")
     options = () if policy is None else policy.options
-    return [node.name] + [f"{node.name}{FALLBACK}{option_name(one)}" for one in options if callable(one)]
+    return [path] + [f"{path}{FALLBACK}{option_name(one)}" for one in options if callable(one)]
 
 
-def _entry(path: str) -> str:
-    if path.isidentifier():
-        return f"{path}=ok.skip_effect(value)"
-    return f"ok.World({{{path!r}: ok.skip_effect(value), ...}})"
+def _entry(path: str, model: str) -> str:
+    return f"{path}={model}" if path.isidentifier() else f"ok.World({{{path!r}: {model}, ...}})"
 
 
 class _ApprovingPerson:

@@ -35,7 +35,8 @@ async def _deliver(seat: Seat, leg: Leg, option: Site | tuple[object], failure: 
         if outcome.failure is not None:
             return outcome
         ex.emit(
-            inst, Event(ex.t(), "degraded", name, inst.item, inst.generation, leg.number, status="step", error=str(failure))
+            inst,
+            Event(ex.t(), "degraded", name, inst.item, inst.generation, leg.number, status="step", error=str(failure)),
         )
         return Outcome("degraded", outcome.value)
     ex.emit(
