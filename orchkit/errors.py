@@ -13,6 +13,7 @@
     │   ├── RunStuck                      nothing can happen any more
     │   └── ContextConflict               two steps wrote one field of the shared context, in no order
     ├── AttemptTimeout (TimeoutError)     one attempt took longer than it may
+    ├── CallFailed                        what a body has called has failed, its own policies included
     ├── ModelError                        a model answered, but not usably; judged by its status
     │   ├── interop.ModelCallError (RuntimeError)
     │   └── interop.ReplyInvalid (ValueError)
@@ -49,6 +50,7 @@ __all__ = [
     "ApprovalError",
     "ApprovalUnknown",
     "AttemptTimeout",
+    "CallFailed",
     "ChangedEffect",
     "CodecError",
     "ContextConflict",
@@ -168,6 +170,12 @@ class ContextConflict(RunError):
 
 class AttemptTimeout(OrchkitError, TimeoutError):
     """One attempt took longer than its timeout allows."""
+
+
+class CallFailed(OrchkitError):
+    """What a body has called has failed, in spite of its own policies; `transient` says whether to try again."""
+
+    transient: bool = False
 
 
 class ModelError(OrchkitError):

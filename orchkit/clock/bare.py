@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from orchkit.clock.kernel import BODY, OUTCOME, Fibre, Kernel, micro, suspend
+from orchkit.clock.kernel import BODY, OUTCOME, Fibre, Kernel, Waiter, micro, suspend
 
 __all__ = ["BareHost"]
 
@@ -28,6 +28,26 @@ class _Body(Fibre):
     def finished(self, value: Any) -> None:
         if self.owner.token == self.owner_token:
             self.kernel.arm(self.owner, self.kernel.now, OUTCOME, value)
+
+
+class _Waiter:
+    __slots__ = ("_fibre", "_kernel", "_said")
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._fibre: Fibre | None = None
+        self._said: tuple[Any, ...] = ()
+
+    def wake(self, value: Any, /) -> None:
+        self._said = (value,)
+        if self._fibre is not None:
+            self._kernel.arm(self._fibre, self._kernel.now, BODY)
+
+    async def wait(self) -> Any:
+        if not self._said:
+            self._fibre = self._kernel.current
+            await suspend()
+        return self._said[0]
 
 
 class BareHost:
@@ -49,6 +69,17 @@ class BareHost:
         heap, fire = kernel.heap, kernel.fire
         while heap:
             fire()
+
+    def stamp(self) -> None:
+        """Nothing to do: there is no other time than the kernel's."""
+
+    def go_on(self, act: Callable[[], None]) -> None:
+        """Act as soon as the body that asks waits: it is a fibre, and may be resumed by what follows."""
+        self.kernel.after = act
+
+    def waiter(self) -> Waiter:
+        """Give what the body that is at work can wait for."""
+        return _Waiter(self.kernel)
 
     def begin(self, fibre: Fibre, body: Callable[[], Coroutine[Any, Any, Any]]) -> object:
         """Start a body as a fibre of its own."""

@@ -27,6 +27,7 @@ __all__ = [
     "ForeignAwait",
     "Host",
     "Kernel",
+    "Waiter",
     "micro",
     "suspend",
 ]
@@ -97,6 +98,16 @@ class Fibre:
         raise error
 
 
+class Waiter(Protocol):
+    """What a body waits for that the engine will say."""
+
+    def wake(self, value: Any, /) -> None:
+        """Say it; on the engine's thread."""
+
+    async def wait(self) -> Any:
+        """Wait until it is said."""
+
+
 class Host(Protocol):
     """Who runs the bodies of steps and wakes the kernel for them."""
 
@@ -115,6 +126,15 @@ class Host(Protocol):
 
     def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Sleep inside a body, in this host's time."""
+
+    def stamp(self) -> None:
+        """Bring the kernel's time up to this host's, before somebody acts outside the kernel's own turns."""
+
+    def go_on(self, act: Callable[[], None]) -> None:
+        """Act for a body that is at work: now, or as soon as it waits where it is a fibre of the kernel's itself."""
+
+    def waiter(self) -> Waiter:
+        """Give what a body may wait for."""
 
     def call_sync(self, fn: Callable[..., Any], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         """Call a plain function from inside a body without blocking this host's other bodies."""

@@ -25,7 +25,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
-from orchkit.clock.kernel import OUTCOME, Fibre, Kernel
+from orchkit.clock.kernel import OUTCOME, Fibre, Kernel, Waiter
 from orchkit.clock.turns import turns_of
 
 __all__ = ["EngineThread", "LiveHost", "engine_thread"]
@@ -126,6 +126,15 @@ class LiveHost:
     def stamp(self) -> None:
         """Bring the kernel's time to the wall, before anybody acts on it outside a pump."""
         self.kernel.now = max(self.kernel.now, self.time())
+
+    def go_on(self, act: Callable[[], None]) -> None:
+        """Act for a body that is at work, then fire what is due."""
+        act()
+        self.pump()
+
+    def waiter(self) -> Waiter:
+        """Give a future of this loop's."""
+        return _Waiter(self.loop.create_future())
 
     def begin(self, fibre: Fibre, body: Callable[[], Coroutine[Any, Any, Any]]) -> object:
         """Start a body as a task of its own."""
@@ -230,6 +239,20 @@ class LiveHost:
         call = partial(contextvars.copy_context().run, fn, **kwargs)
         threading.Thread(target=_call_into, args=(self.loop, future, call), daemon=True, name="orchkit-step").start()
         return await future
+
+
+class _Waiter:
+    __slots__ = ("_future",)
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        self._future = future
+
+    def wake(self, value: Any, /) -> None:
+        if not self._future.done():
+            self._future.set_result(value)
+
+    async def wait(self) -> Any:
+        return await self._future
 
 
 def _call_into(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], call: Callable[[], Any]) -> None:

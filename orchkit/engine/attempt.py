@@ -89,6 +89,7 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
         _stop_body(leg)
     leg.handle = None
     _record_end(leg, site, started, outcome)
+    leg.spent = None
     if site.inside is not None and outcome.failure is None:
         outcome = degraded_inside(leg, site, started, outcome)
     # Where it was an effect when it began, others went on while it waited here, even if it is none by now.
@@ -112,6 +113,9 @@ async def _work(leg: Leg, site: Site, started: Event, strike: Strike, error: Fai
         await ex.fence(leg)
     _begin(leg, site, started.attempt, error)
     outcome: Outcome | None = await suspend()
+    while outcome is None and isinstance(leg.spent, Context) and not leg.spent.is_due():
+        leg.spent.arm()  # its time stood still while a person was asked
+        outcome = await suspend()
     if outcome is not None and (strike.factor != 1.0 or strike.add) and leg.handle is not None:
         outcome = await _delay(leg, site, strike, outcome)
     return outcome
@@ -191,7 +195,7 @@ def _begin(leg: Leg, site: Site, n: int, error: Failure | None) -> None:
     if site.function is not None and site.function.wants_ctx:
         effect = inst.scope.effect_path(site)
         bound = None if due is None else due - ex.base
-        leg.spent = ctx = Context(ex, inst.scope.path(site), effect, inst.item, leg.number, n, bound)
+        leg.spent = ctx = Context(leg, site, effect, n, bound)
     # As a partial: a function of its own would be seven objects more for the garbage collector, of each body.
     leg.handle = ex.host.begin(leg, partial(_body, leg, site, ctx, error, leg.token))
 
@@ -217,6 +221,8 @@ async def _body(leg: Leg, site: Site, ctx: Context | None, error: Failure | None
                 "with async def"
             )
         value = site.dump(value, site.path)
+        if ctx is not None and (mismatch := ctx.mismatch()) is not None:
+            ex.abort(mismatch)  # what it did cannot be recorded as if it followed from the log
         return _billed(ctx, "completed", value)
     except Cancelled:
         raise
@@ -286,9 +292,8 @@ def _stop_body(leg: Leg) -> None:
     if leg.handle is not None:
         leg.inst.execution.host.stop(leg.handle)
         leg.handle = None
-    if leg.inner is not None:
-        leg.inner.cancel()
-        leg.inner = None
+    for scope in leg.inner:
+        scope.cancel()
 
 
 def _timed_out(leg: Leg, site: Site) -> Outcome:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from orchkit.errors import DefinitionError
-from orchkit.model.policies import LONGEST
+from orchkit.clock.kernel import TIMER
+from orchkit.errors import DefinitionError, ReplayMismatch
+from orchkit.model.policies import LONGEST, is_bound
 from orchkit.model.shared import SharedState, SharedView
 
 if TYPE_CHECKING:
     import random  # noqa: TID251 - a name for the type checker; the generator is made by the dice
 
-    from orchkit.engine.execution import Execution
+    from orchkit.engine.calling import Calls
+    from orchkit.engine.instance import Leg
+    from orchkit.engine.program import Site
 
 __all__ = ["Context"]
 
@@ -46,17 +51,21 @@ class Context:
 
     _view: SharedView | None = None
 
-    def __init__(
-        self, execution: Execution, node: str, effect: str, item: int, leg: int, attempt: int, due: int | None
-    ) -> None:
-        self._execution = execution
+    def __init__(self, leg: Leg, site: Site, effect: str, attempt: int, due: int | None) -> None:
+        inst = leg.inst
+        self._execution = execution = inst.execution
+        self._leg = leg
+        self._site = site
         self._due = due
+        self._asking = 0
+        self._asking_since = 0
+        self._calls: Calls | None = None
         self.run_id = execution.run_id
-        self.node = node
-        self.item = None if item < 0 else item
-        self.leg = leg
+        self.node = inst.scope.path(site)
+        self.item = None if inst.item < 0 else inst.item
+        self.leg = leg.number
         self.attempt = attempt
-        self.idempotency_key = f"{execution.run_id}:{effect_key(effect, item)}"
+        self.idempotency_key = f"{execution.run_id}:{effect_key(effect, inst.item)}"
         self.deps = execution.deps
         self.cost = 0.0
         self.tokens = 0
@@ -70,7 +79,8 @@ class Context:
         """Seconds to the nearest deadline of this attempt; None if there is none."""
         if self._due is None:
             return None
-        return max(0.0, (self._due - self._execution.elapsed()) / 1e6)
+        still = self._execution.elapsed() - self._asking_since if self._asking else 0
+        return max(0.0, (self._due + still - self._execution.elapsed()) / 1e6)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep in the run's own time: by the wall live, at no cost in simulation.
@@ -138,6 +148,151 @@ class Context:
             written then.
         """
         self._seen("update").write(changes, f"ctx.update in {self.node!r}")
+
+    async def call(self, callee: Any, /, *args: Any, key: str | int | None = None, **kwargs: Any) -> Any:
+        """Run a step or a workflow as a child of this attempt, durably, and give what it delivers.
+
+        Parameters
+        ----------
+        callee : callable, Step or Workflow
+            A function, or what ``@ok.step`` has made of one, with policies of its own; or a workflow, which gets one
+            argument, its input.
+        *args, **kwargs
+            Its arguments, but for ``ctx``.
+        key : str or int, optional
+            What tells this call from others to the same callee; without it, its arguments do. Equal ones are told
+            apart by their order.
+
+        Returns
+        -------
+        object
+            As the callee's annotation says.
+
+        Raises
+        ------
+        CallFailed
+            If it failed in spite of its own policies; as an error of this attempt it is tried again if that could help.
+        DefinitionError
+            For arguments that do not fit.
+        ReplayMismatch
+            At the end of a body that was run again and did not ask for what is recorded of it; the run stops then.
+
+        Notes
+        -----
+        When an attempt is resumed its body runs again from its top, and children that are done are not run again; a new
+        attempt calls anew. So what is called must follow from the inputs and from what children gave. Worlds and faults
+        address the child by the step's path and its own name: ``ok.World({"agent/search": ...})``.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> async def search(query: str) -> int:
+        ...     return len(query)
+        >>> wf = ok.Workflow("agents", input=str)
+        >>> @wf.step
+        ... async def agent(input: str, ctx: ok.Context) -> int:
+        ...     found = 0
+        ...     for word in input.split():
+        ...         found += await ctx.call(search, word)
+        ...     return found
+        >>> wf.simulate("a few words", world=ok.World()).result()
+        9
+        """
+        return await self._asked_for().call(self, callee, args, kwargs, key)
+
+    async def ask(
+        self, *, answer: Any = bool, show: Any = None, timeout: float | None = None, key: str | int | None = None
+    ) -> Any:
+        """Ask a person, and wait for the answer; this attempt's time-out stands still meanwhile.
+
+        Parameters
+        ----------
+        answer : type
+            What an answer must be: a pydantic model, or a plain type.
+        show : object
+            What is to be judged.
+        timeout : float, seconds, > 0, optional
+            How long the question stays open.
+        key : str or int, optional
+            What tells this question from others of this step; without it, what is shown does.
+
+        Returns
+        -------
+        object
+            The answer; None if none came in time.
+
+        Notes
+        -----
+        The question belongs to the step and not to its attempt: a new attempt that asks the same gets the answer that
+        was given, and nobody is asked the same thing twice. It is answered like an approval, by its path:
+        ``run.answer(run.pending()[0], True)``. In a world: ``ok.World({"agent/ask": ok.person(...)})``.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("agents", input=str)
+        >>> @wf.step
+        ... async def agent(input: str, ctx: ok.Context) -> str:
+        ...     return "sent" if await ctx.ask(show=input) else "dropped"
+        >>> world = ok.World({"agent/ask": ok.person(600.0, approve=1.0)})
+        >>> wf.simulate("a letter", world=world).result()
+        'sent'
+        """
+        if timeout is not None and not is_bound(timeout):
+            raise DefinitionError(f"ctx.ask(timeout={timeout!r}) in {self.node!r}: seconds above 0, at most {LONGEST:g}")
+        return await self._asked_for().ask(self, answer, show, timeout, key)
+
+    def _asked_for(self) -> Calls:
+        if self._calls is None:
+            from orchkit.engine.calling import Calls  # it needs the program, which few bodies do
+
+            self._calls = Calls(self._leg, self.node, self._site.name, self.attempt)
+        return self._calls
+
+    def mismatch(self) -> ReplayMismatch | None:
+        """Say what is wrong where a body that ran again has not asked for what is recorded."""
+        if not self._execution.state.children:
+            return None
+        try:
+            self._asked_for().refuse_unclaimed()
+        except ReplayMismatch as error:
+            return error
+        return None
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let the attempt's time stand still, as long as a person is asked."""
+        execution = self._execution
+        if not self._asking:
+            self._asking_since = execution.elapsed()
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            if not self._asking and self._due is not None:
+                execution.host.stamp()
+                self._due += execution.elapsed() - self._asking_since
+                self.arm()
+
+    def is_due(self) -> bool:
+        """Say whether the attempt's time is over."""
+        return not self._asking and (self._due is None or self._due <= self._execution.elapsed())
+
+    def arm(self) -> None:
+        """Bound the attempt anew: its fibre waits."""
+        if self._due is not None and not self._asking and self._leg.coro is not None:
+            self._execution.kernel.arm(self._leg, self._execution.base + self._due, TIMER)
+
+    @property
+    def view(self) -> SharedView | None:
+        """What this attempt sees of the shared context, and has written."""
+        return self._view
+
+    def join(self, delta: dict[str, Any]) -> None:
+        """Take what a child has written as if this attempt had."""
+        if self._view is not None and delta:
+            self._view.join(delta)
 
     def see(self, shared: SharedState, node: int) -> None:
         """Fix what of the shared context this attempt sees; its body has not begun."""

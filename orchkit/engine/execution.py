@@ -18,7 +18,7 @@ from orchkit.engine.scope import InnerScope, Scope
 from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.fold import apply, fold
-from orchkit.model.protocols import Journal
+from orchkit.model.protocols import Journal, Outcome
 from orchkit.model.smallest import SmallestFirst
 from orchkit.model.state import RunState, ScopeState, end_of, result_of
 
@@ -283,23 +283,45 @@ class Execution(Scope):
     def touch(self, scope: Scope) -> None:
         """Have the plan of an inner scope looked at: something has happened in it. The run's own always is."""
         if scope is not self:
-            self._to_look_at.put(scope.key, scope.prefix)
+            self._to_look_at.put(scope.key, scope.state.id)
 
     def enter(self, owner: Leg, program: Program, state: ScopeState, key: tuple[int, ...]) -> None:
         """Begin with a scope that an attempt has opened, as soon as that attempt waits for it."""
-        owner.inner = scope = InnerScope(owner, program, state, key)
-        self.scopes[scope.prefix] = scope
+        scope = InnerScope(owner, program, state, key)
+        owner.inner = (*owner.inner, scope)
+        self.scopes[state.id] = scope
         self.touch(scope)
         if self.driving:
             self.feed_later(scope)
         elif not self._advancing:
             self.kernel.after = self.advance
 
+    def enter_child(
+        self,
+        owner: Leg,
+        program: Program,
+        state: ScopeState,
+        key: tuple[int, ...],
+        tell: Callable[[Outcome], None],
+        events: Sequence[Event],
+    ) -> None:
+        """Begin with what a body has called, or go on with it where its events leave it."""
+        scope = InnerScope(owner, program, state, key, tell)
+        owner.inner = (*owner.inner, scope)
+        self.scopes[state.id] = scope
+        self.touch(scope)
+        if events:
+            redrive(self, scope, events)
+            self.host.go_on(self._go_on)
+        else:
+            self.host.go_on(self.advance)
+
     def leave(self, scope: InnerScope) -> None:
         """Be done with a scope."""
-        if self.scopes.get(scope.prefix) is scope:
-            del self.scopes[scope.prefix]
+        if self.scopes.get(scope.state.id) is scope:
+            del self.scopes[scope.state.id]
         self._to_look_at.drop(scope.key)
+        scope.owner.inner = tuple(one for one in scope.owner.inner if one is not scope)
 
     def all_scopes(self) -> list[Scope]:
         """Give all scopes in which something is open, the run's own first."""
@@ -430,7 +452,7 @@ class Execution(Scope):
 
     def _drop(self, leg: Leg) -> None:
         leg.token += 1
-        leg.inner = None
+        leg.inner = ()
         if leg.handle is not None:
             self.host.stop(leg.handle)
             leg.handle = None
@@ -478,7 +500,7 @@ class Execution(Scope):
         """Say whether everything that is open waits for people only."""
         asking = {id(inst) for inst in self.askers.values()}
         return bool(asking) and all(
-            id(inst) in asking or any(leg.inner is not None for leg in (inst, *inst.branches))
+            id(inst) in asking or any(leg.inner for leg in (inst, *inst.branches))
             for scope in self.all_scopes()
             for inst in scope.instances.values()
         )
@@ -493,12 +515,16 @@ class Execution(Scope):
         ReplayMismatch
             If the workflow wants something else than the log holds.
         """
-        redrive(self)
+        redrive(self, self, self.events)
         self._rebuilt = True
-        waiting, self.deferred = self.deferred, []
         if self._stopping():
+            self.deferred.clear()
             self.stop("failed" if self.state.failing is not None else "cancelled")
             return
+        self._go_on()
+
+    def _go_on(self) -> None:
+        waiting, self.deferred = self.deferred, []
         self._advancing = True  # what was wanted when the log was cut comes first, and what follows from it then
         try:
             self._invalidate_stale()  # before any body: one whose input has changed must not start again

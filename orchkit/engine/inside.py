@@ -64,8 +64,6 @@ async def _scope(leg: Leg, site: Site, started: Event, round: int) -> Outcome | 
         if site.timeout is not None:
             ex.kernel.arm(leg, ex.base + started.t + site.timeout, TIMER)
     outcome: Outcome | None = await suspend()
-    if outcome is not None:
-        leg.inner = None
     if outcome is LOOK:
         outcome = outcome_inside(state)
     return outcome

@@ -31,8 +31,8 @@ class Leg(Fibre):
         The kernel's time at which its present body began.
     handle : object
         Of its present body.
-    inner : InnerScope or None
-        What its present attempt has opened and waits for.
+    inner : tuple of InnerScope
+        What its present attempt has opened and waits for; several where a body has called them.
     spent : Context, Draw or None
         What knows what its present attempt has cost so far.
     cause : BaseException or None
@@ -46,7 +46,7 @@ class Leg(Fibre):
         self.number = number
         self.began = 0
         self.handle: object = None
-        self.inner: InnerScope | None = None
+        self.inner: tuple[InnerScope, ...] = ()
         self.spent: Context | Draw | None = None
         self.cause: BaseException | None = None
 

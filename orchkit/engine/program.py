@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from orchkit.clock.dice import path_of
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import Codec, codec_for
 from orchkit.model.graph import Graph
 from orchkit.model.nesting import result_type
-from orchkit.model.paths import FALLBACK
+from orchkit.model.paths import FALLBACK, static_path
 from orchkit.model.policies import Fallback, Retry, Timeout, option_name
 from orchkit.model.protocols import FaultPlan, Model, WorldModel
-from orchkit.model.steps import Function, Node, Step, describe
+from orchkit.model.steps import Function, Node, Param, Step, describe
 
 __all__ = ["Program", "Seat", "Site"]
 
@@ -35,7 +35,7 @@ class Site:
     name, prefix : str
         What it is called in its own scope, and what stands before that in `path`.
     loads : tuple
-        ``(parameter, source, codec, required, default)`` of each data input.
+        ``(parameter, source, codec, required, default)`` of each data input; of the codec only its ``load`` is used.
     faults : FaultPlan or None
         Those that can hit this place.
     final : bool
@@ -49,7 +49,7 @@ class Site:
     prefix: str
     node: Node
     function: Function | None
-    loads: tuple[tuple[str, str, Codec, bool, Any], ...]
+    loads: tuple[tuple[str, str, Loads, bool, Any], ...]
     item: Codec | None
     dump: Callable[[Any, str], Any]
     model: Model | None
@@ -166,7 +166,7 @@ class Program:
         return self._site(name, node, function, None)
 
     def _site(self, name: str, node: Node, function: Function | None, timeout: int | None) -> Site:
-        path = self.prefix + name
+        path = static_path(self.prefix + name) if node.dynamic else self.prefix + name
         params = node.deps if function is None else function.params
         asked = (*params, function.item) if function is not None and function.item is not None else params
         codecs = {p.name: self._codec(p.annotation, f"parameter {p.name!r} of {path!r}") for p in asked}
@@ -176,7 +176,7 @@ class Program:
             prefix=self.prefix,
             node=node,
             function=function,
-            loads=tuple((p.name, p.source, codecs[p.name], p.required, p.default) for p in params),
+            loads=tuple((p.name, p.source, _loads(p, codecs[p.name]), p.required, p.default) for p in params),
             item=codecs[function.item.name] if function and function.item else None,
             dump=self._dump(node, function, path),
             model=self.world.model(path) if self.world else None,
@@ -211,6 +211,26 @@ class Program:
 def _aim(path: str, name: str, node: Node) -> tuple[str, tuple[str, ...], str | None]:
     # A fallback is not its node's provider: it is what is left when that one is down.
     return (path, node.tags, node.provider) if name == node.name else (path, (), None)
+
+
+class Loads(Protocol):
+    """Something that rebuilds a value."""
+
+    def load(self, json: Any, /) -> Any:
+        """Rebuild a value from its JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    codec: Codec
+
+    def load(self, json: Any, /) -> Any:
+        return self.codec.load(json[self.name])
+
+
+def _loads(param: Param, codec: Codec) -> Loads:
+    return _Field(param.field, codec) if param.field else codec
 
 
 def _dump_pick(node: Node) -> Callable[[Any, str], Any]:

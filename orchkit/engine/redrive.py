@@ -7,6 +7,7 @@ recorded answer would fire, and contradict the log. No body starts until all is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchkit.engine.attempt import outcome_of
@@ -14,19 +15,27 @@ from orchkit.engine.inside import LOOK
 from orchkit.engine.pipeline import pipeline
 from orchkit.errors import ReplayMismatch
 from orchkit.model.events import Event
-from orchkit.model.paths import split_path
 from orchkit.model.protocols import Outcome
 
 if TYPE_CHECKING:
     from orchkit.clock.kernel import Fibre
     from orchkit.engine.execution import Execution
     from orchkit.engine.instance import Instance
+    from orchkit.engine.scope import Scope
 
 __all__ = ["brief", "redrive", "same"]
 
 
-def redrive(execution: Execution) -> None:
-    """Bring a new execution's open instances to where the log leaves them.
+def redrive(execution: Execution, scope: Scope, log: Sequence[Event]) -> None:
+    """Bring the open instances of a scope, and of what these have opened, to where the log leaves them.
+
+    Parameters
+    ----------
+    execution : Execution
+    scope : Scope
+        The run's own, or what a body has called.
+    log : sequence of Event
+        That holds all its events, in order.
 
     Raises
     ------
@@ -37,8 +46,8 @@ def redrive(execution: Execution) -> None:
     before = kernel.now
     execution.driving = True
     try:
-        execution.feed_later(execution)
-        for event in _open_events(execution):
+        execution.feed_later(scope)
+        for event in _open_events(execution, log):
             _feed(execution, event)
     finally:
         execution.driving = False
@@ -48,16 +57,16 @@ def redrive(execution: Execution) -> None:
         raise execution.error
 
 
-def _open_events(execution: Execution) -> list[Event]:
-    position = {id(event): i for i, event in enumerate(execution.events)}
+def _open_events(execution: Execution, log: Sequence[Event]) -> list[Event]:
+    position = {id(event): i for i, event in enumerate(log)}
     scopes = [scope for scope in execution.state.all_scopes() if scope.status == "running"]
     events = (event for scope in scopes for opened in scope.open.values() for event in opened.events)
-    return sorted(events, key=lambda event: position[id(event)])
+    return sorted((event for event in events if id(event) in position), key=lambda event: position[id(event)])
 
 
 def _feed(execution: Execution, event: Event) -> None:
-    prefix = split_path(event.node)[0]
-    scope = execution.scopes.get(prefix) if prefix else execution
+    state = execution.state.scope_of(event.node)
+    scope = execution if state is execution.state else execution.scopes.get("" if state is None else state.id)
     if scope is None:
         return  # what has opened it is about to be dropped
     key = (scope.state.node(event.node), event.item)
@@ -65,7 +74,7 @@ def _feed(execution: Execution, event: Event) -> None:
     if inst is None or not inst.records or inst.records[0] is not event:
         return  # its pipeline has already said it again
     fibre = _listener(inst, event)
-    if event.kind == "context" or fibre is None:
+    if event.kind in ("context", "called") or fibre is None:
         inst.records.popleft()  # it is for the fold alone: the record of the attempt's end follows, or it starts again
         return
     kernel = execution.kernel

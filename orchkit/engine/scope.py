@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -244,13 +246,23 @@ class InnerScope(Scope):
     ----------
     owner : Leg
         Whose attempt it is.
+    tell : callable
+        Gets what it came to: the attempt itself, or its body where that has called it.
     """
 
-    __slots__ = ("execution", "instances", "key", "owner", "program", "state")
+    __slots__ = ("execution", "instances", "key", "owner", "program", "state", "tell")
 
-    def __init__(self, owner: Leg, program: Program, state: ScopeState, key: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        owner: Leg,
+        program: Program,
+        state: ScopeState,
+        key: tuple[int, ...],
+        tell: Callable[[Outcome], None] | None = None,
+    ) -> None:
         self.execution = owner.inst.execution
         self.owner = owner
+        self.tell = tell or partial(self.execution.kernel.resume, owner)
         self.program = program
         self.state = state
         self.key = key
@@ -264,7 +276,7 @@ class InnerScope(Scope):
     def end(self) -> bool:
         """Tell the attempt that opened it what it came to."""
         self.execution.leave(self)
-        self.execution.kernel.resume(self.owner, outcome_inside(self.state))
+        self.tell(outcome_inside(self.state))
         return True
 
     def cancel(self) -> None:

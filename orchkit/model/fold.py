@@ -16,8 +16,8 @@ from orchkit.model.counters import begin, recount, tell_followers
 from orchkit.model.events import FINAL, Event
 from orchkit.model.generations import compare, invalidated, resumed
 from orchkit.model.graph import Graph
-from orchkit.model.instances import MapState, Open
-from orchkit.model.nesting import NESTING, nest
+from orchkit.model.instances import Child, MapState, Open
+from orchkit.model.nesting import NESTING, drop_children, nest
 from orchkit.model.paths import has_node
 from orchkit.model.standings import DONE, FAILED, OPEN, SETTLED, SKIPPED
 from orchkit.model.state import RunState, ScopeState, map_state
@@ -31,12 +31,20 @@ def apply(state: RunState, event: Event) -> None:
         state.last_t = event.t
     scope = state if "/" not in event.node else state.scope_of(event.node)
     if scope is None:
-        if state.lenient:
-            return  # what opened it is no longer there
-        raise KeyError(event.node)
+        child = state.child(event.node)
+        if child is not None:
+            child.events.append(event)  # what it is of only the body can tell
+        elif not state.lenient:  # else what opened it is no longer there
+            raise KeyError(event.node)
+        return
     _APPLY[event.kind](scope, event)
-    if event.kind in NESTING and scope.graph.bodies and event.node:
-        nest(state, scope, event)
+    if event.kind in NESTING and event.node:
+        if event.kind == "called":
+            state.children[event.body["id"]] = Child(event)
+        elif state.children and event.kind == "invalidated":
+            drop_children(state, event)
+        if scope.graph.bodies:
+            nest(state, scope, event)
 
 
 def fold(graph: Graph, events: Iterable[Event], *, changed: bool = False) -> RunState:
@@ -306,6 +314,7 @@ _APPLY: Final[dict[str, Callable[[ScopeState, Event], None]]] = {
     "degraded": _degraded,
     "picked": _note,
     "judged": _note,
+    "called": _note,
     "context": _note,
     "asked": _note,
     "answered": _delivered,

@@ -86,7 +86,7 @@ class Graph:
         self,
         name: str,
         nodes: Iterable[Node],
-        input_type: Any,
+        input_type: Any = object,
         output: str | None = None,
         shared: SharedModel | None = None,
         redact: frozenset[str] = frozenset(),
@@ -256,6 +256,8 @@ def _problems(nodes: Sequence[Node], output: str | None) -> Iterator[str]:
 def _misuses(node: Node) -> Iterator[str]:
     if node.name in RESERVED:
         yield f"a node may not be named {node.name!r}: the name has a meaning as a parameter"
+    elif node.dynamic:
+        return
     elif not node.name.isidentifier() or keyword.iskeyword(node.name):
         yield f"{node.name!r} cannot be a node's name: it must be usable as a parameter name"
     if node.kind == "route" and not node.targets:

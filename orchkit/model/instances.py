@@ -7,7 +7,7 @@ from typing import Any
 from orchkit.model.events import Event
 from orchkit.model.smallest import SmallestFirst
 
-__all__ = ["MapState", "Open"]
+__all__ = ["Child", "MapState", "Open"]
 
 
 class MapState:
@@ -72,3 +72,21 @@ class Open:
         self.events: list[Event] = []
         self.value: Any = None
         self.degraded = False
+
+
+class Child:
+    """What a body has called: its events are kept as they are until the body asks for it again and says what it is.
+
+    Attributes
+    ----------
+    called : Event
+        By whom, and with what.
+    events : list of Event
+        Its own, in log order.
+    """
+
+    __slots__ = ("called", "events")
+
+    def __init__(self, called: Event) -> None:
+        self.called = called
+        self.events: list[Event] = []

@@ -18,12 +18,12 @@ from orchkit.model.paths import segment_of
 from orchkit.model.shared import SharedState
 from orchkit.model.state import RunState, ScopeState, result_of
 
-__all__ = ["AGAIN", "NESTING", "drop_scopes", "inner_input", "nest", "prefix_of", "result_type"]
+__all__ = ["AGAIN", "NESTING", "adopt", "drop_children", "drop_scopes", "inner_input", "nest", "prefix_of", "result_type"]
 
 AGAIN: Final = "again"
 """The status of a ``judged`` after which another round of a loop begins."""
 
-NESTING: Final = ATTEMPT_ENDS | {"started", "judged", "invalidated"}
+NESTING: Final = ATTEMPT_ENDS | {"called", "invalidated", "judged", "started"}
 """Kinds of events that may open, close or drop a scope."""
 
 
@@ -148,3 +148,26 @@ def _drop(run: RunState, prefix: str) -> None:
     for prefixes in inner.nested.values():
         for deeper in prefixes:
             _drop(run, deeper)
+
+
+def drop_children(run: RunState, event: Event) -> None:
+    """Forget what the bodies of an invalidated node have called; what they have asked a person stays answered."""
+    for key, child in list(run.children.items()):
+        by = child.called
+        if by.node == event.node and event.item in (-1, by.item) and by.status != "ask":
+            del run.children[key]
+            for scope in [scope for scope in run.scopes if scope == key or scope.startswith(f"{key}/")]:
+                _drop(run, scope)
+            given = max((one.generation for one in child.events), default=0)
+            run.spent[key] = max(run.spent.get(key, 0), given)
+
+
+def adopt(run: RunState, key: str, prefix: str, graph: Graph, value: Any, shared: SharedState | None) -> ScopeState:
+    """Make a scope of what a body calls; what the log has of it, if it was called before, is left to be applied."""
+    inner = run.scopes[key] = ScopeState(graph, prefix, run.spent.get(key, 0) + 1)
+    inner.id = key
+    inner.input = value
+    inner.withheld = run.withheld
+    inner.shared = inner.shared or shared
+    begin(inner)
+    return inner

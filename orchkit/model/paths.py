@@ -3,7 +3,8 @@
 ``draft`` is a node of the workflow itself, ``draft/fallback:canned`` a place within it. A node that holds a workflow
 opens a scope for each attempt: ``enrich/extract``. What tells its scopes apart stands behind its name, and is left
 out where it says nothing: the item of a map (``lookup[3]/fetch``), the attempt from the second on
-(``enrich~2/extract``), the leg of a hedge (``enrich.1/extract``), the round of a loop (``polish#2/critic``).
+(``enrich~2/extract``), the leg of a hedge (``enrich.1/extract``), the round of a loop (``polish#2/critic``). What a
+body calls as it goes is told by what it is called with: ``agent/search(9f31c2ab)``.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from orchkit.model.graph import Graph
 
-__all__ = ["ESCALATE", "FALLBACK", "has_node", "node_of", "owner_of", "segment_of", "split_path", "static_path"]
+__all__ = ["ESCALATE", "FALLBACK", "child_of", "has_node", "node_of", "owner_of", "segment_of", "split_path", "static_path"]
 
 FALLBACK: Final = "/fallback:"
 ESCALATE: Final = "/escalate:"
 
 _PLACE: Final = re.compile(r"/(?:fallback|escalate):.*$", re.DOTALL)
-_MARKS: Final = re.compile(r"(?:\[\d+\]|~\d+|\.\d+|#\d+)+(?=/)")
+_MARKS: Final = re.compile(r"(?:\[\d+\]|~\d+|\.\d+|#\d+)+(?=/)|\([^()/]*\)(?=/|$)")
+_CHILD: Final = re.compile(r"^(.*?\([^()/]*\))(?:/|$)")
 _TRIES: Final = re.compile(r"(?:~\d+|\.\d+)+(?=[#/])")
 
 
@@ -59,6 +61,18 @@ def static_path(path: str) -> str:
     'lookup/fetch/fallback:canned'
     """
     return _MARKS.sub("", path)
+
+
+def child_of(path: str) -> str:
+    """Give the id of what a body has called that a path is of, or lies within; "" if it is no such path.
+
+    Examples
+    --------
+    >>> child_of("agent/enrich(9f31)/extract"), child_of("agent/search(9f31)"), child_of("enrich/extract")
+    ('agent/enrich(9f31)', 'agent/search(9f31)', '')
+    """
+    found = _CHILD.match(path)
+    return found[1] if found else ""
 
 
 def owner_of(prefix: str) -> str:

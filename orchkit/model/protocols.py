@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from orchkit.model.events import Event
 from orchkit.model.records import Head
+
+if TYPE_CHECKING:
+    from orchkit.model.graph import Graph
 
 __all__ = [
     "Dice",
@@ -128,6 +131,9 @@ class WorldModel(Protocol):
 
     def model(self, path: str) -> Model | None:
         """Give the model of a node path; None runs its own body."""
+
+    def within(self, graph: Graph, prefix: str) -> WorldModel:
+        """Give the world fitted to a graph that a body goes through; raises `SimulationError` where it does not."""
 
 
 class Strike(msgspec.Struct, frozen=True, gc=False):

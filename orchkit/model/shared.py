@@ -37,7 +37,15 @@ class SharedView:
 
     def read(self) -> Any:
         """Give a fresh instance of the model."""
-        return self.model.load(self.model.fold([self.delta], self._before))
+        return self.model.load(self.values())
+
+    def values(self) -> dict[str, Any]:
+        """Give what is seen, as JSON."""
+        return self.model.fold([self.delta], self._before)
+
+    def join(self, delta: Mapping[str, Any]) -> None:
+        """Write what is JSON already."""
+        self.delta = self.model.joined(self.delta, delta)
 
     def write(self, changes: Mapping[str, Any], where: str) -> None:
         """Check and buffer; nothing is buffered when one of them does not fit."""

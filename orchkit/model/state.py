@@ -11,8 +11,8 @@ from typing import Any
 
 from orchkit.errors import ContextConflict
 from orchkit.model.graph import Graph
-from orchkit.model.instances import MapState, Open
-from orchkit.model.paths import split_path
+from orchkit.model.instances import Child, MapState, Open
+from orchkit.model.paths import child_of, split_path
 from orchkit.model.shared import SharedState
 from orchkit.model.smallest import SmallestFirst
 from orchkit.model.standings import COMPLETED, DEGRADED, IDLE, OPEN
@@ -25,6 +25,9 @@ class ScopeState:
 
     Attributes
     ----------
+    id : str
+        What it is known by among the scopes of its run: its prefix, or the path of its one node where a body has called
+        that.
     prefix : str
         What the paths of its nodes begin with; "" for the run itself.
     first : int
@@ -93,6 +96,7 @@ class ScopeState:
         "fixed",
         "generations",
         "graph",
+        "id",
         "input",
         "left",
         "lenient",
@@ -120,6 +124,7 @@ class ScopeState:
     def __init__(self, graph: Graph, prefix: str = "", first: int = 1) -> None:
         size = len(graph.nodes)
         self.graph = graph
+        self.id = prefix
         self.prefix = prefix
         self.first = first
         self.status = "new"
@@ -230,23 +235,32 @@ class RunState(ScopeState):
     ----------
     last_t : int, microseconds
     scopes : dict of str to ScopeState
-        By their prefixes. They stay when they have ended, for somebody may start one of their nodes again.
+        By their ids. They stay when they have ended, for somebody may start one of their nodes again.
     spent : dict of str to int
-        Prefixes of scopes that are gone, and the highest generation that was given out in each.
+        Ids of scopes that are gone, and the highest generation that was given out in each.
+    children : dict of str to Child
+        What bodies have called, by its id.
     """
 
-    __slots__ = ("last_t", "scopes", "spent")
+    __slots__ = ("children", "last_t", "scopes", "spent")
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self.last_t = 0
         self.scopes: dict[str, ScopeState] = {}
         self.spent: dict[str, int] = {}
+        self.children: dict[str, Child] = {}
 
     def scope_of(self, path: str) -> ScopeState | None:
         """Give the scope that a path lies in, if there is one."""
-        prefix = split_path(path)[0]
-        return self.scopes.get(prefix) if prefix else self
+        prefix, name = split_path(path)
+        if not prefix:
+            return self
+        return self.scopes.get(prefix) or (self.scopes.get(prefix + name) if name[-1:] == ")" else None)
+
+    def child(self, path: str) -> Child | None:
+        """Give what a body has called and has not asked for again since the log was read, if a path is of that."""
+        return self.children.get(child_of(path)) if self.children else None
 
     def all_scopes(self) -> Iterator[ScopeState]:
         """Give its own scope and those that its nodes have opened."""

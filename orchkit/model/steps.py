@@ -63,13 +63,14 @@ def ref(source: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter that an edge feeds."""
+    """One parameter that an edge feeds; `field` says which part of the source's value, "" the whole."""
 
     name: str
     source: str
     annotation: Any
     required: bool
     default: Any = None
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,8 @@ class Node:
         That graph, once this one is built.
     feeds : tuple of (str, str)
         What that workflow gets, as pairs of field and source; a field of "" is the whole.
+    dynamic : bool
+        It is what a body has called, and bears a name that no user can give.
     until : callable or None
         Of a loop: ``until(result, round)``, whether a round was good enough.
     """
@@ -140,6 +143,7 @@ class Node:
     until: Any = None
     rounds: int = 1
     then: Literal["last", "fail"] = "last"
+    dynamic: bool = False
 
     def policy(self, kind: str) -> Any:
         """Give the policy of a kind, or None."""
@@ -154,6 +158,8 @@ class Step:
     ----------
     fn : callable
         Plain or async; it gets its inputs by name.
+    options : tuple of (str, object)
+        Fields of the node that it becomes when a body calls it.
 
     Examples
     --------
@@ -166,6 +172,7 @@ class Step:
     """
 
     fn: Callable[..., Any]
+    options: tuple[tuple[str, Any], ...] = ()
     __name__: str = field(default="", init=False)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from orchkit.clock.dice import CHOICE, ERROR, LATENCY, VALUE
 from orchkit.clock.kernel import micro
 from orchkit.errors import DefinitionError, SimulationError
 from orchkit.model.graph import Graph
-from orchkit.model.paths import FALLBACK
+from orchkit.model.paths import FALLBACK, static_path
 from orchkit.model.policies import Fallback, option_name
 from orchkit.model.protocols import Dice, Draw
 from orchkit.model.steps import Node
@@ -333,9 +333,33 @@ class World:
         SimulationError
             With every effect, person and name that does not fit, at once.
         """
-        problems = [*self._unknown(graph), *self._unsafe(graph)]
+        return self._fitted(graph, "", self._unknown(graph))
+
+    def within(self, graph: Graph, prefix: str) -> World:
+        """Fit this world to a graph that a step goes through as it goes, by ``ctx.call`` or ``ctx.ask``.
+
+        Parameters
+        ----------
+        graph : Graph
+        prefix : str
+            What the paths of its nodes begin with.
+
+        Returns
+        -------
+        World
+
+        Raises
+        ------
+        SimulationError
+            With every effect and person that does not fit, at once.
+        """
+        return self._fitted(graph, prefix, ())
+
+    def _fitted(self, graph: Graph, prefix: str, unknown: Iterable[str]) -> World:
+        nodes = list(_nodes(graph, self.models, prefix))
+        problems = [*unknown, *self._unsafe(nodes)]
         models = dict(self.models)
-        for path, node in _nodes(graph, self.models):
+        for path, node in nodes:
             model = models.get(path)
             if isinstance(model, Person) and node.kind == "approval" and model.approve is not None:
                 try:
@@ -352,14 +376,18 @@ class World:
     def _unknown(self, graph: Graph) -> Iterable[str]:
         kinds = {path: node.kind for path, node in _nodes(graph)}
         paths = [place for path, node in _nodes(graph) for place in _places(path, node)]
+        # What a step calls as it goes is not known before.
+        calling = tuple(f"{path}/" for path, node in _nodes(graph) if node.function and node.function.wants_ctx)
         for path, model in self.models.items():
+            if path not in paths and path.startswith(calling):
+                continue
             if path not in paths:
                 yield f"{path!r} is no node of it; {nearest(path, sorted(paths), most=3)}"
             elif isinstance(model, Person) and kinds.get(path) != "approval":
                 yield f"{path!r} is a step, not an approval: model it by ok.fake(value)"
 
-    def _unsafe(self, graph: Graph) -> Iterable[str]:
-        for path, node in _nodes(graph, self.models):
+    def _unsafe(self, nodes: Iterable[tuple[str, Node]]) -> Iterable[str]:
+        for path, node in nodes:
             if node.kind == "approval" and not isinstance(self.models.get(path), Person):
                 yield f"{path!r} asks a person: say who answers, {_entry(path, 'ok.person(delay=..., approve=...)')}"
             elif node.effect:
@@ -374,7 +402,7 @@ class World:
 def _nodes(graph: Graph, models: Mapping[str, Any] | None = None, prefix: str = "") -> Iterator[tuple[str, Node]]:
     """Give all nodes with their paths; of workflows within nodes that these models stand in for, none."""
     for node in graph.nodes:
-        path = prefix + node.name
+        path = static_path(prefix + node.name) if node.dynamic else prefix + node.name
         yield path, node
         if node.body is not None and (models is None or models.get(path, real) is real):
             yield from _nodes(node.body, models, f"{path}/")
