@@ -13,6 +13,11 @@
     │   ├── RunStuck                      nothing can happen any more
     │   └── ContextConflict               two steps wrote one field of the shared context, in no order
     ├── AttemptTimeout (TimeoutError)     one attempt took longer than it may
+    ├── PolicyRejection                   a policy let no attempt begin, or go on; never retried, a fallback may deliver
+    │   ├── BreakerOpen                   what it would ask has failed too often just now
+    │   ├── BulkheadFull                  too many are at it already, and too many wait
+    │   ├── BudgetExhausted               enough has been spent
+    │   └── DeadlineExceeded (TimeoutError)  the node, or the run, took longer than it may
     ├── ModelError                        a model answered, but not usably; judged by its status
     │   ├── interop.ModelCallError (RuntimeError)
     │   └── interop.ReplyInvalid (ValueError)
@@ -49,14 +54,19 @@ __all__ = [
     "ApprovalError",
     "ApprovalUnknown",
     "AttemptTimeout",
+    "BreakerOpen",
+    "BudgetExhausted",
+    "BulkheadFull",
     "ChangedEffect",
     "CodecError",
     "ContextConflict",
+    "DeadlineExceeded",
     "DefinitionChanged",
     "DefinitionError",
     "GraphError",
     "ModelError",
     "OrchkitError",
+    "PolicyRejection",
     "ReplayError",
     "ReplayMismatch",
     "RunCancelled",
@@ -168,6 +178,39 @@ class ContextConflict(RunError):
 
 class AttemptTimeout(OrchkitError, TimeoutError):
     """One attempt took longer than its timeout allows."""
+
+
+class PolicyRejection(OrchkitError):
+    """A policy let no attempt begin, or go on. It is never retried, and a fallback may deliver.
+
+    Attributes
+    ----------
+    run_id : str
+    node : str
+        Path of the node that was rejected.
+    key : str
+        What it shares with others: the ``key`` of the policy, or a provider; "" if nothing.
+    """
+
+    run_id: str = ""
+    node: str = ""
+    key: str = ""
+
+
+class BreakerOpen(PolicyRejection):
+    """What the step would ask has failed too often just now; nothing was asked."""
+
+
+class BulkheadFull(PolicyRejection):
+    """Too many are at it already, and as many wait as may; nothing was asked."""
+
+
+class BudgetExhausted(PolicyRejection):
+    """Enough has been spent; nothing was asked."""
+
+
+class DeadlineExceeded(PolicyRejection, TimeoutError):
+    """The node, or the run, took longer than it may; what was under way has been cancelled."""
 
 
 class ModelError(OrchkitError):
