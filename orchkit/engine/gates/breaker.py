@@ -42,7 +42,7 @@ class BreakerGate:
         self._reset = reset
         self._status: Literal["closed", "open", "half-open"] = "closed"
         self._streak = 0
-        self._current: set[Hashable] = set()  # under way, let in since it last closed
+        self._current: set[Hashable] = set()  # under way, let in since the last turn
         self._opened_at = 0
         self._prober: Hashable | None = None
         self._passed: bool | None = None  # what the probe came to
@@ -79,9 +79,8 @@ class BreakerGate:
         return "close" if self._passed else "open"
 
     def admitted(self, who: Hashable, at: int) -> None:
-        """Take in that an attempt was let in. The probe is none of these."""
-        if self._status == "closed":
-            self._current.add(who)
+        """Take in that an attempt was let in; of the probe `probing` has said so, and this changes nothing."""
+        self._current.add(who)  # while it is not closed nobody is counted, and each turn begins with nobody
 
     def ended(self, who: Hashable, ok: bool, at: int) -> None:
         """Take in what an attempt came to."""
