@@ -20,14 +20,20 @@ if TYPE_CHECKING:
         ApprovalError,
         ApprovalUnknown,
         AttemptTimeout,
+        CallFailed,
+        BreakerOpen,
+        BudgetExhausted,
+        BulkheadFull,
         ChangedEffect,
         CodecError,
         ContextConflict,
+        DeadlineExceeded,
         DefinitionChanged,
         DefinitionError,
         GraphError,
         ModelError,
         OrchkitError,
+        PolicyRejection,
         ReplayError,
         ReplayMismatch,
         RunCancelled,
@@ -52,8 +58,23 @@ if TYPE_CHECKING:
     from orchkit.hall.run import Run
     from orchkit.hall.store import Store
     from orchkit.hall.workflow import Workflow
+    from orchkit.model import presets
     from orchkit.model.merging import add, append
-    from orchkit.model.policies import Fallback, Retry, Timeout, backoff, only, transient
+    from orchkit.model.policies import (
+        Breaker,
+        Budget,
+        Bulkhead,
+        Deadline,
+        Escalate,
+        Fallback,
+        Hedge,
+        RateLimit,
+        Retry,
+        Timeout,
+        backoff,
+        only,
+        transient,
+    )
     from orchkit.model.steps import Step as step
     from orchkit.model.steps import const, ref
     from orchkit.sim import dist
@@ -67,7 +88,10 @@ _ROOMS = {
     "ref": "model.steps", "append": "model.merging", "add": "model.merging",
     # policies
     "Retry": "model.policies", "Timeout": "model.policies", "Fallback": "model.policies",
-    "backoff": "model.policies", "transient": "model.policies", "only": "model.policies",
+    "Deadline": "model.policies", "Hedge": "model.policies", "Breaker": "model.policies",
+    "Bulkhead": "model.policies", "RateLimit": "model.policies", "Budget": "model.policies",
+    "Escalate": "model.policies", "backoff": "model.policies", "transient": "model.policies",
+    "only": "model.policies", "presets": "model.presets:",
     # running
     "Run": "hall.run", "Store": "hall.store", "open": "hall.opened:open_store",
     # simulating
@@ -80,7 +104,8 @@ _ROOMS = {
 }  # fmt: skip
 _ERRORS = (
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
-    "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown",
+    "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "CallFailed", "PolicyRejection", "BreakerOpen",
+    "BulkheadFull", "BudgetExhausted", "DeadlineExceeded", "ModelError", "ApprovalError", "ApprovalUnknown",
     "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
     "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
     "DefinitionChanged", "ChangedEffect", "CodecError",
@@ -91,7 +116,8 @@ __all__ = [
     # describing
     "Workflow", "Context", "step", "const", "ref", "append", "add",
     # policies
-    "Retry", "Timeout", "Fallback", "backoff", "transient", "only",
+    "Retry", "Timeout", "Fallback", "Deadline", "Hedge", "Breaker", "Bulkhead", "RateLimit", "Budget", "Escalate",
+    "backoff", "transient", "only", "presets",
     # running
     "Run", "Store", "open",
     # simulating
@@ -102,7 +128,8 @@ __all__ = [
     "interop",
     # errors
     "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
-    "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown",
+    "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "CallFailed", "PolicyRejection", "BreakerOpen",
+    "BulkheadFull", "BudgetExhausted", "DeadlineExceeded", "ModelError", "ApprovalError", "ApprovalUnknown",
     "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
     "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
     "DefinitionChanged", "ChangedEffect", "CodecError",

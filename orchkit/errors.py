@@ -14,6 +14,11 @@
     │   └── ContextConflict               two steps wrote one field of the shared context, in no order
     ├── AttemptTimeout (TimeoutError)     one attempt took longer than it may
     ├── CallFailed                        what a body has called has failed, its own policies included
+    ├── PolicyRejection                   a policy let no attempt begin, or go on; never retried, a fallback may deliver
+    │   ├── BreakerOpen                   what it would ask has failed too often just now
+    │   ├── BulkheadFull                  too many are at it already, and too many wait
+    │   ├── BudgetExhausted               enough has been spent
+    │   └── DeadlineExceeded (TimeoutError)  the node, or the run, took longer than it may
     ├── ModelError                        a model answered, but not usably; judged by its status
     │   ├── interop.ModelCallError (RuntimeError)
     │   └── interop.ReplyInvalid (ValueError)
@@ -50,15 +55,20 @@ __all__ = [
     "ApprovalError",
     "ApprovalUnknown",
     "AttemptTimeout",
+    "BreakerOpen",
+    "BudgetExhausted",
+    "BulkheadFull",
     "CallFailed",
     "ChangedEffect",
     "CodecError",
     "ContextConflict",
+    "DeadlineExceeded",
     "DefinitionChanged",
     "DefinitionError",
     "GraphError",
     "ModelError",
     "OrchkitError",
+    "PolicyRejection",
     "ReplayError",
     "ReplayMismatch",
     "RunCancelled",
@@ -173,9 +183,53 @@ class AttemptTimeout(OrchkitError, TimeoutError):
 
 
 class CallFailed(OrchkitError):
-    """What a body has called has failed, in spite of its own policies; `transient` says whether to try again."""
+    """What a body has called has failed, in spite of its own policies.
 
+    Attributes
+    ----------
+    run_id : str
+    node : str
+        Path of the child.
+    transient : bool
+        Whether the error that it failed with was worth another attempt.
+    """
+
+    run_id: str = ""
+    node: str = ""
     transient: bool = False
+
+
+class PolicyRejection(OrchkitError):
+    """A policy let no attempt begin, or go on. It is never retried, and a fallback may deliver.
+
+    Attributes
+    ----------
+    run_id : str
+    node : str
+        Path of the node that was rejected.
+    key : str
+        What it shares with others: the ``key`` of the policy, or a provider; "" if nothing.
+    """
+
+    run_id: str = ""
+    node: str = ""
+    key: str = ""
+
+
+class BreakerOpen(PolicyRejection):
+    """What the step would ask has failed too often just now; nothing was asked."""
+
+
+class BulkheadFull(PolicyRejection):
+    """Too many are at it already, and as many wait as may; nothing was asked."""
+
+
+class BudgetExhausted(PolicyRejection):
+    """Enough has been spent; nothing was asked."""
+
+
+class DeadlineExceeded(PolicyRejection, TimeoutError):
+    """The node, or the run, took longer than it may; what was under way has been cancelled."""
 
 
 class ModelError(OrchkitError):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from orchkit.draw._picture import Arrow, Picture, Shape
 from orchkit.model.events import Event
 from orchkit.model.fold import fold
 from orchkit.model.graph import Edge, Graph
 from orchkit.model.paths import has_node, node_of, split_path
-from orchkit.model.policies import Policy, option_name
+from orchkit.model.policies import Budget, Bulkhead, Policy, option_name
 from orchkit.model.standings import COMPLETED, DEGRADED, FAILED, OPEN, SKIPPED
 from orchkit.model.state import RunState
 from orchkit.model.steps import Node
@@ -79,11 +80,7 @@ def _notes(node: Node) -> Iterator[str]:
 
 def describe_policy(policy: Policy) -> str:
     """Say what a policy does in a few characters."""
-    if policy.kind == "retry":
-        return f"retry {policy.attempts}"  # type: ignore[union-attr]  # the kind tells which it is
-    if policy.kind == "timeout":
-        return f"timeout {duration(policy.seconds)}"  # type: ignore[union-attr]  # the kind tells which it is
-    return f"fallback {', '.join(map(option_name, policy.options))}"  # type: ignore[union-attr]  # the same
+    return _SAID[policy.kind](policy)
 
 
 def duration(seconds: float) -> str:
@@ -98,6 +95,33 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / _UNITS[unit]:.3g} {unit}"
     return f"{seconds / 1e-6:.3g} µs"
+
+
+def _budget(policy: Budget) -> str:
+    bounds = [
+        None if policy.cost is None else f"${policy.cost:g}",
+        None if policy.tokens is None else f"{policy.tokens:,} tokens",
+        None if policy.calls is None else f"{policy.calls:,} calls",
+    ]
+    return f"budget {', '.join(bound for bound in bounds if bound is not None)}"
+
+
+def _bulkhead(policy: Bulkhead) -> str:
+    return f"bulkhead {policy.limit}" + ("" if policy.queue is None else f" + {policy.queue}")
+
+
+_SAID: Final[dict[str, Callable[[Any], str]]] = {
+    "escalate": lambda policy: f"escalates to {policy.to}",
+    "fallback": lambda policy: f"fallback {', '.join(map(option_name, policy.options))}",
+    "deadline": lambda policy: f"deadline {duration(policy.seconds)}",
+    "hedge": lambda policy: f"hedge {duration(policy.after)}",
+    "retry": lambda policy: f"retry {policy.attempts}",
+    "budget": _budget,
+    "breaker": lambda policy: f"breaker {policy.failures} / {duration(policy.reset)}",
+    "bulkhead": _bulkhead,
+    "rate_limit": lambda policy: f"{policy.per_second:.3g}/s",
+    "timeout": lambda policy: f"timeout {duration(policy.seconds)}",
+}
 
 
 def _status(state: RunState, index: int, events: Sequence[Event]) -> str:

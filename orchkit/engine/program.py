@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from orchkit.clock.dice import path_of
 from orchkit.errors import DefinitionError
@@ -22,6 +22,10 @@ from orchkit.model.protocols import FaultPlan, Model, WorldModel
 from orchkit.model.steps import Function, Node, Param, Step, describe
 
 __all__ = ["Program", "Seat", "Site"]
+
+# What a definition may say and `orchkit.engine.pipeline` does not do yet. A policy that is taken and ignored would be
+# worse than none. It goes from here in the commit that gives it its layer.
+_NOT_YET: Final = frozenset({"escalate", "deadline", "hedge", "budget", "breaker", "bulkhead", "rate_limit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,8 @@ class Program:
     Raises
     ------
     DefinitionError
-        For a function that cannot be a step, or an annotation that pydantic cannot read.
+        For a function that cannot be a step, an annotation that pydantic cannot read, or a policy that the pipeline
+        does not know.
     """
 
     def __init__(
@@ -134,6 +139,7 @@ class Program:
         return (*own, *inner)
 
     def _seat(self, node: Node) -> Seat:
+        _refuse_unknown(node)
         timeout: Timeout | None = node.policy("timeout")
         bound = None if timeout is None else int(timeout.seconds * 1e6 + 0.5)
         site = self._site(node.name, node, node.function, bound)
@@ -206,6 +212,14 @@ class Program:
             return codec_for(annotation, self.graph.redact)
         except DefinitionError as error:
             raise DefinitionError(f"{whose}: {error}") from error
+
+
+def _refuse_unknown(node: Node) -> None:
+    for policy in node.policies:
+        if policy.kind in _NOT_YET:
+            raise DefinitionError(
+                f"{node.name!r} has {policy!r}, which can be drawn and not yet run; leave {policy.kind} out"
+            )
 
 
 def _aim(path: str, name: str, node: Node) -> tuple[str, tuple[str, ...], str | None]:

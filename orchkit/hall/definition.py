@@ -14,7 +14,19 @@ from orchkit.hall.options import node_from, node_of, restacked
 from orchkit.model.build import build_graph
 from orchkit.model.graph import Graph
 from orchkit.model.merging import Rule, SharedModel
-from orchkit.model.policies import Only, Policy, Retry, Timeout
+from orchkit.model.policies import (
+    Breaker,
+    Budget,
+    Bulkhead,
+    Deadline,
+    Escalate,
+    Hedge,
+    Only,
+    Policy,
+    RateLimit,
+    Retry,
+    Timeout,
+)
 from orchkit.model.steps import Node
 from orchkit.model.wording import nearest
 
@@ -60,6 +72,13 @@ class Definition:
         retry: Retry | int | None = None,
         timeout: Timeout | float | None = None,
         fallback: Any = None,
+        deadline: Deadline | float | None = None,
+        hedge: Hedge | float | None = None,
+        breaker: Breaker | None = None,
+        bulkhead: Bulkhead | int | None = None,
+        rate_limit: RateLimit | None = None,
+        budget: Budget | None = None,
+        escalate: Escalate | str | None = None,
         effect: bool = False,
         on_error: OnError = "fail",
         after: Any = (),
@@ -80,6 +99,20 @@ class Definition:
             Bounds one attempt.
         fallback : Fallback, callable or JSON value, optional
             Delivered, and marked degraded, when the step has failed.
+        deadline : Deadline or float, seconds, optional
+            Bounds the step as a whole: all its attempts, waits, queues and hedges.
+        hedge : Hedge or float, seconds, optional
+            Starts a second leg when there is no answer by then.
+        breaker : Breaker, optional
+            Stops asking after so many failures in a row, until a probe succeeds.
+        bulkhead : Bulkhead or int, optional
+            An int is how many attempts may be under way at once; others wait in order of arrival.
+        rate_limit : RateLimit, optional
+            How many attempts may begin in a second; others wait in order of arrival.
+        budget : Budget, optional
+            Lets no attempt begin when enough has been spent.
+        escalate : Escalate or str, optional
+            The approval that is asked when all of the above have failed.
         effect : bool
             It touches the world: it gets an idempotency key and a row in the effect ledger, never acts before
             what led to it is durable, and is refused in simulations unless the world allows it.
@@ -88,7 +121,7 @@ class Definition:
         after : str, callable, or several, optional
             Nodes that must have settled before it starts.
         provider : str, optional
-            What it calls; faults can target it.
+            What it calls; faults can target it, and breakers, bulkheads and rate limits are shared by it.
         tags : iterable of str
             Faults can target them.
         version : str, optional
@@ -103,6 +136,12 @@ class Definition:
         ------
         DefinitionError
             For options that make no sense. The graph as a whole is checked when it is first drawn or run.
+
+        Notes
+        -----
+        Policies act in one order, however they are written. Outermost first: escalate, fallback, deadline, hedge,
+        retry; then round each single attempt: budget, breaker, bulkhead, rate limit, timeout. What one of these
+        rejects is not retried and does reach the fallback.
         """
         return self._decorate("step", fn, options)
 
@@ -439,6 +478,8 @@ class Definition:
         ... def greet(input: str) -> str: ...
         >>> wf.using(greet=ok.Timeout(5)).policies("greet")
         (Retry(3), Timeout(5))
+        >>> wf.using(greet=[ok.Retry(2), ok.Hedge(after=15)]).policies("greet")
+        (Hedge(15), Retry(2))
         """
         variant = copy(self)  # not made anew: a resume by name means the workflow, not its latest variant
         variant._nodes = dict(self._nodes)

@@ -9,7 +9,7 @@ from orchkit.errors import DefinitionError
 from orchkit.faults import Faults
 from orchkit.hall import arguments
 from orchkit.hall.arguments import Checker
-from orchkit.model.policies import Fallback, Only, Policy, Retry, Timeout
+from orchkit.model.policies import POLICIES, Breaker, Budget, Only, Policy, RateLimit, in_order
 from orchkit.model.steps import Node
 
 __all__ = ["checked_faults", "node_from", "node_of", "restacked"]
@@ -22,9 +22,10 @@ _CHECKS: Final[dict[str, Checker]] = {
     "tags": arguments.tags,
     "version": arguments.label,
 }
-_KINDS = (Retry, Timeout, Fallback)
-# Outermost first, as the pipeline goes.
-_ORDER = ("fallback", "retry", "timeout")
+# By the option that gives it, which is named like its kind; outermost first.
+_POLICIES: Final[dict[str, Any]] = {policy.kind: policy for policy in POLICIES}
+# These are told by two numbers or by names; one alone would leave open which is meant.
+_WHOLE: Final = (Breaker, RateLimit, Budget)
 
 
 def checked_faults(faults: Faults | None) -> Faults | None:
@@ -57,24 +58,25 @@ def node_of(kind: Any, name: Any, options: Mapping[str, Any], own: Mapping[str, 
     if not isinstance(name, str):
         raise DefinitionError(f"{where}: give it a name; steps get its result by it")
     options = dict(options)
-    policies = _policies(options.pop("retry", None), options.pop("timeout", None), options.pop("fallback", None))
+    given = {option: options.pop(option, None) for option in _POLICIES}
+    policies = tuple(_policy(where, option, value) for option, value in given.items() if value is not None)
     unknown = sorted(options.keys() - _CHECKS.keys())
     if unknown:
-        there = ", ".join(["retry", "timeout", "fallback", *_CHECKS, *own])
+        there = ", ".join([*_POLICIES, *_CHECKS, *own])
         raise DefinitionError(f"{where}: no option {unknown[0]!r}; there are: {there}")
     checked = {name: _CHECKS[name](where, name, value) for name, value in options.items()}
     return Node(name, kind, policies=policies, **own, **checked)
 
 
-def _policies(retry: Any, timeout: Any, fallback: Any) -> tuple[Policy, ...]:
-    stack: list[Policy] = []
-    if fallback is not None:
-        stack.append(fallback if isinstance(fallback, Fallback) else Fallback(fallback))
-    if retry is not None:
-        stack.append(retry if isinstance(retry, Retry) else Retry(retry))
-    if timeout is not None:
-        stack.append(timeout if isinstance(timeout, Timeout) else Timeout(timeout))
-    return tuple(stack)
+def _policy(where: str, option: str, value: Any) -> Policy:
+    policy = _POLICIES[option]
+    if isinstance(value, policy):
+        found: Policy = value
+        return found
+    if policy in _WHOLE or isinstance(value, POLICIES):
+        raise DefinitionError(f"{where}: {option}={value!r}; give an ok.{policy.__name__}(...)")
+    short: Policy = policy(value)
+    return short
 
 
 def restacked(name: str, stack: tuple[Policy, ...], change: Any) -> tuple[Policy, ...]:
@@ -84,13 +86,13 @@ def restacked(name: str, stack: tuple[Policy, ...], change: Any) -> tuple[Policy
     if isinstance(change, Only):
         stack, new = (), change.policies
     else:
-        new = (change,) if isinstance(change, _KINDS) else change
+        new = (change,) if isinstance(change, POLICIES) else change
     try:
         new = tuple(new)
         replaced = {policy.kind for policy in new}
     except (TypeError, AttributeError):
         raise DefinitionError(f"using({name}={change!r}): give policies such as ok.Retry(3)") from None
-    if not all(isinstance(policy, _KINDS) for policy in new) or len(replaced) < len(new):
+    if not all(isinstance(policy, POLICIES) for policy in new) or len(replaced) < len(new):
         raise DefinitionError(f"using({name}={change!r}): give policies such as ok.Retry(3), one of a kind")
     kept = [policy for policy in stack if policy.kind not in replaced]
-    return tuple(sorted([*kept, *new], key=lambda policy: _ORDER.index(policy.kind)))
+    return in_order([*kept, *new])

@@ -37,7 +37,12 @@ def draft(input: str) -> str:
         ({"provider": 3}, r"provider=3; give a text"),
         ({"on_error": "ignore"}, r"on_error='ignore'; use one of 'fail', 'skip'"),
         ({"on_error": []}, r"on_error=\[\]; use one of"),
-        ({"retries": 3}, r"no option 'retries'; there are: retry, timeout, fallback, effect"),
+        ({"breaker": 5}, r"breaker=5; give an ok\.Breaker\(\.\.\.\)"),
+        ({"rate_limit": 2.0}, r"rate_limit=2\.0; give an ok\.RateLimit"),
+        ({"budget": 0.5}, r"budget=0\.5; give an ok\.Budget"),
+        ({"hedge": ok.Deadline(5)}, r"hedge=Deadline\(5\); give an ok\.Hedge"),
+        ({"fallback": ok.Retry(5)}, r"fallback=Retry\(5\); give an ok\.Fallback"),
+        ({"retries": 3}, r"no option 'retries'; there are: escalate, fallback, .*retry, .*timeout, effect"),
         ({"over": "a"}, r"no option 'over'; there are"),
         ({"targets": ["a"]}, r"no option 'targets'; there are"),
     ],
@@ -48,6 +53,34 @@ def test_options_of_a_step(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ok.DefinitionError, match=rf"^@wf\.step of 'draft': {says}"):
         wf.step(**options)(draft)
     assert repr(wf) == "Workflow('w', 0 nodes)"
+
+
+def test_policies_are_given_by_options_in_any_order_and_told_outermost_first() -> None:
+    wf = ok.Workflow("w", input=str)
+    guards = {"breaker": ok.Breaker(5, 30), "rate_limit": ok.RateLimit(2), "budget": ok.Budget(cost=0.5)}
+    wf.step(timeout=20, bulkhead=4, retry=3, hedge=15, deadline=60, fallback="x", escalate="review", **guards)(draft)
+    assert repr(wf.policies("draft")) == (
+        "(Escalate('review'), Fallback('x'), Deadline(60), Hedge(15), Retry(3), Budget(cost=0.5), Breaker(5, 30), "
+        "Bulkhead(4), RateLimit(2), Timeout(20))"
+    )
+    wf.step(hedge=None, breaker=None, budget=None, fallback=None)(draft)
+    assert wf.policies("draft") == ()
+
+
+@pytest.mark.parametrize("options", [{"deadline": 0}, {"hedge": "15"}, {"bulkhead": 2.5}, {"escalate": 3}], ids=str)
+def test_what_is_short_for_a_policy_is_checked_by_it(options: dict[str, Any]) -> None:
+    with pytest.raises(ok.DefinitionError, match=rf"^{next(iter(options)).title()}\("):
+        ok.Workflow("w").step(**options)(draft)
+
+
+def test_a_variant_replaces_policies_of_its_kind_in_their_place() -> None:
+    wf = hello().using(draft=[ok.Timeout(5), ok.Breaker(3)])
+    variant = wf.using(draft=[ok.Hedge(after=15), ok.Breaker(9)])
+    assert variant.policies("draft") == (ok.Hedge(15), ok.Breaker(9), ok.Timeout(5))
+    assert variant.using(draft=ok.only(ok.Bulkhead(2))).policies("draft") == (ok.Bulkhead(2),)
+    assert wf.policies("draft") == (ok.Breaker(3), ok.Timeout(5))
+    with pytest.raises(ok.DefinitionError, match="one of a kind"):
+        wf.using(draft=[ok.Hedge(1), ok.Hedge(2)])
 
 
 def test_a_node_that_is_not_there_is_answered_with_what_was_meant() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import orchkit as ok
-from orchkit.model.policies import LONGEST, Backoff, status_of
+from orchkit.model.policies import LONGEST, POLICIES, Backoff, in_order, status_of
 
 NAN, INF = float("nan"), float("inf")
 
@@ -82,6 +85,141 @@ def test_a_fallback_needs_an_option() -> None:
 )
 def test_policies_show_themselves(policy: Any, shown: str) -> None:
     assert repr(policy) == shown
+
+
+# The rest of the stack
+
+
+def refused(make: Callable[[], Any], says: str) -> None:
+    with pytest.raises(ok.DefinitionError, match=says):
+        make()
+
+
+@pytest.mark.parametrize("seconds", [0, -1, NAN, INF, 1e300, 10**400, "5", None, True])
+def test_bounds_in_seconds_are_numbers_above_zero(seconds: Any) -> None:
+    refused(lambda: ok.Deadline(seconds), r"^Deadline\(.*use seconds above 0, at most 1e9")
+    refused(lambda: ok.Hedge(seconds), r"^Hedge\(.*use seconds above 0, at most 1e9")
+    refused(lambda: ok.Breaker(reset=seconds), r"^Breaker\(reset=.*use seconds above 0, at most 1e9")
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.0, True, "3", NAN])
+def test_counts_are_whole_numbers_from_one(count: Any) -> None:
+    refused(lambda: ok.Breaker(count), r"^Breaker\(.*a whole number >= 1")
+    refused(lambda: ok.Bulkhead(count), r"^Bulkhead\(.*a whole number >= 1")
+    refused(lambda: ok.RateLimit(1, count), r"^RateLimit\(burst=.*a whole number >= 1")
+    refused(lambda: ok.Budget(tokens=count), r"^Budget\(tokens=.*a whole number >= 1")
+    refused(lambda: ok.Budget(calls=count), r"^Budget\(calls=.*a whole number >= 1")
+
+
+@pytest.mark.parametrize("queue", [-1, 1.0, False, "0", INF])
+def test_a_queue_may_be_empty_or_endless(queue: Any) -> None:
+    refused(lambda: ok.Bulkhead(1, queue), r"^Bulkhead\(queue=.*a whole number >= 0, or None")
+    assert (ok.Bulkhead(1, 0).queue, ok.Bulkhead(1).queue) == (0, None)
+
+
+@pytest.mark.parametrize("rate", [0, -1, NAN, INF, 1e-10, 5e-324, "2", None, True, 10**400])
+def test_a_rate_is_a_number_above_zero(rate: Any) -> None:
+    refused(lambda: ok.RateLimit(rate), r"^RateLimit\(.*how many a second, above 0; ten a minute are 10 / 60")
+    assert ok.RateLimit(1e-9).per_second == 1e-9
+
+
+@pytest.mark.parametrize("cost", [0, -1, NAN, INF, "1", True])
+def test_a_budget_is_dollars_above_zero(cost: Any) -> None:
+    refused(lambda: ok.Budget(cost=cost), r"^Budget\(cost=.*US dollars above 0")
+
+
+def test_a_budget_bounds_something_and_says_what_then() -> None:
+    refused(ok.Budget, "bounds nothing: give cost=")
+    odd: Any = "fail"
+    refused(lambda: ok.Budget(calls=1, then=odd), r"then='fail'.*use 'stop' or 'degrade'")
+    with pytest.raises(TypeError):
+        ok.Budget(0.5)  # type: ignore[misc]  # dollars or tokens?
+
+
+@pytest.mark.parametrize("key", ["", " ", 3, ("a",), True])
+def test_a_key_is_a_name(key: Any) -> None:
+    for make in (ok.Breaker, partial(ok.Bulkhead, 1), partial(ok.RateLimit, 1), partial(ok.Budget, calls=1)):
+        refused(lambda make=make: make(key=key), r"\(key=.*name what is shared")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("to", ["", " ", None, 3, ["review"]])
+def test_an_escalation_names_an_approval(to: Any) -> None:
+    refused(lambda: ok.Escalate(to), r"^Escalate\(.*give the name of an approval")
+
+
+EVERY = [
+    (ok.Escalate("review"), "Escalate('review')"),
+    (ok.Fallback(None), "Fallback(None)"),
+    (ok.Deadline(60), "Deadline(60)"),
+    (ok.Hedge(after=2.5), "Hedge(2.5)"),
+    (ok.Retry(3), "Retry(3)"),
+    (ok.Budget(cost=1, tokens=9, calls=2, then="degrade", key="k"),
+     "Budget(cost=1, tokens=9, calls=2, then='degrade', key='k')"),
+    (ok.Breaker(3, 10, key="k"), "Breaker(3, 10, key='k')"),
+    (ok.Bulkhead(4, 0, key="k"), "Bulkhead(4, queue=0, key='k')"),
+    (ok.RateLimit(0.5, 3, key="k"), "RateLimit(0.5, burst=3, key='k')"),
+    (ok.Timeout(5), "Timeout(5)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("policy", "shown"), EVERY, ids=[shown for _, shown in EVERY])
+def test_each_policy_is_a_value_that_its_repr_makes_again(policy: Any, shown: str) -> None:
+    assert repr(policy) == shown
+    assert eval(shown, vars(ok)) == policy == pickle.loads(pickle.dumps(policy))
+    assert hash(eval(shown, vars(ok))) == hash(policy)
+    if not isinstance(policy, ok.Fallback):
+        with pytest.raises((FrozenInstanceError, TypeError)):
+            policy.key = "other"
+
+
+def test_every_policy_has_its_place_and_its_option() -> None:
+    assert tuple(type(policy) for policy, _ in EVERY) == POLICIES  # outermost first, as DESIGN has it
+    kinds = [policy.kind for policy in POLICIES]
+    assert len(set(kinds)) == len(kinds)
+    assert in_order(policy for policy, _ in reversed(EVERY)) == tuple(policy for policy, _ in EVERY)
+
+
+def test_one_number_is_one_value() -> None:
+    assert repr(ok.Deadline(60)) == repr(ok.Deadline(60.0))
+    for whole, broken in ((ok.Hedge(1), ok.Hedge(1.0)), (ok.RateLimit(1), ok.RateLimit(1.0))):
+        assert [type(getattr(one, whole.__slots__[0])) for one in (whole, broken)] == [float, float]
+
+
+REJECTIONS = (ok.BreakerOpen, ok.BulkheadFull, ok.BudgetExhausted, ok.DeadlineExceeded)
+
+
+@pytest.mark.parametrize("kind", REJECTIONS)
+def test_what_a_policy_rejected_is_never_tried_again(kind: type[ok.PolicyRejection]) -> None:
+    error = kind("no", node="draft", run_id="r1", key="llm:a")
+    assert (error.node, error.run_id, error.key) == ("draft", "r1", "llm:a")
+    assert (kind("no").node, kind("no").run_id, kind("no").key) == ("", "", "")
+    assert not ok.transient(error)
+    for on in (Exception, (OSError, Exception), lambda error: True):
+        assert not ok.Retry(3, on=on).wants(error)
+        assert ok.Retry(3, on=on).wants(ok.AttemptTimeout("late"))
+    for asked in (kind, (ValueError, kind), ok.PolicyRejection):
+        refused(lambda asked=asked: ok.Retry(3, on=asked), "rejections are never retried")  # type: ignore[misc]
+
+
+def test_a_deadline_is_a_time_out_as_python_has_it() -> None:
+    assert issubclass(ok.DeadlineExceeded, TimeoutError)
+    assert [kind for kind in REJECTIONS if issubclass(kind, OSError)] == [ok.DeadlineExceeded]
+
+
+def test_the_preset_is_what_the_sdks_do() -> None:
+    retry, timeout = ok.presets.sdk_default
+    assert (retry.attempts, timeout.seconds) == (3, 600)
+    assert [retry.wait.seconds(k, 0.0) for k in (1, 2, 3, 5, 6)] == [0.5, 1.0, 2.0, 8.0, 8.0]
+    assert [retry.wait.seconds(k, 1.0) for k in (1, 2)] == [0.375, 0.75]
+    wf = ok.Workflow("w")
+
+    @wf.step(fallback="sorry", retry=9)
+    def draft() -> str: ...
+
+    variant = wf.using(draft=ok.presets.sdk_default)
+    assert variant.policies("draft") == (ok.Fallback("sorry"), *ok.presets.sdk_default)
+    run = variant.simulate(None, world=ok.World(draft=ok.fake("done", error=1.0)))
+    assert (run.status, sum(event.kind == "started" for event in run.log)) == ("degraded", 3)
 
 
 def test_policies_are_values() -> None:

@@ -171,6 +171,21 @@ POLICIES: list[dict[str, Any]] = [
     {"fallback": spare},
     {"fallback": executed("def step(input): return 1")},
     {"fallback": executed("def step(input): return 2")},
+    {"deadline": 5},
+    {"hedge": 5},
+    {"hedge": 6},
+    {"breaker": ok.Breaker(5)},
+    {"breaker": ok.Breaker(6)},
+    {"breaker": ok.Breaker(5, 60)},
+    {"breaker": ok.Breaker(5, key="llm:a")},
+    {"bulkhead": 5},
+    {"bulkhead": ok.Bulkhead(5, 0)},
+    {"rate_limit": ok.RateLimit(5)},
+    {"rate_limit": ok.RateLimit(5, 2)},
+    {"budget": ok.Budget(calls=5)},
+    {"budget": ok.Budget(tokens=5)},
+    {"budget": ok.Budget(tokens=5, then="degrade")},
+    {"escalate": "review"},
     {"effect": True},
     {"on_error": "skip"},
 ]
@@ -182,6 +197,13 @@ def test_policies_count_each_in_its_own_way() -> None:
     found = [of(step, **options) for options in POLICIES]
     assert len(set(found)) == len(found)
     assert found == [of(step, **options) for options in POLICIES]
+
+
+def test_a_number_written_in_another_way_is_no_change() -> None:
+    def step(input: int) -> int: ...
+
+    for name in ("hedge", "deadline"):
+        assert of(step, **{name: 5}) == of(step, **{name: 5.0})
 
 
 def test_the_place_in_the_graph_counts() -> None:
