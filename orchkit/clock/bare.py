@@ -87,10 +87,16 @@ class BareHost:
         self.kernel.start(child, body())
         return child
 
+    def follow(self, handle: object, fibre: Fibre) -> None:
+        """Post the body's result to the fibre as it waits now."""
+        assert isinstance(handle, _Body)
+        handle.owner_token = fibre.token
+
     def stop(self, handle: object) -> None:
         """Throw the cancellation into the body's fibre; it may clean up in virtual time, and nobody waits for it."""
         assert isinstance(handle, _Body)
-        self.kernel.throw(handle)
+        if self.kernel.current is not handle:  # else it ends the run itself, and goes on to its own end
+            self.kernel.throw(handle)
 
     def post(self, fibre: Fibre, token: int, value: Any) -> None:
         """Resume at this instant; there are no other threads here."""

@@ -118,6 +118,9 @@ class Host(Protocol):
     def begin(self, fibre: Fibre, body: Callable[[], Coroutine[Any, Any, Any]]) -> object:
         """Start a body; its return value later resumes the fibre, if its token still holds. Gives a handle."""
 
+    def follow(self, handle: object, fibre: Fibre) -> None:
+        """Let a fibre that was woken by something else wait on for its body; call it before it suspends again."""
+
     def stop(self, handle: object) -> None:
         """End a body that is no longer wanted; nobody waits for its clean-up."""
 

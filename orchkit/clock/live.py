@@ -70,6 +70,7 @@ class LiveHost:
         self.time = clock or _wall_clock()
         self.kernel = Kernel(self.time())
         self.tasks: set[asyncio.Task[None]] = set()
+        self._followed: dict[asyncio.Task[None], int] = {}
         self._context = contextvars.copy_context()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0
@@ -155,7 +156,13 @@ class LiveHost:
             return
         finally:
             self.tasks.discard(task)
+            token = self._followed.pop(task, token)
         self.deliver(fibre, token, value)
+
+    def follow(self, handle: object, fibre: Fibre) -> None:
+        """Deliver the body's result to the fibre as it waits now."""
+        assert isinstance(handle, asyncio.Task)
+        self._followed[handle] = fibre.token
 
     def stop(self, handle: object) -> None:
         """Cancel a body's task."""

@@ -11,7 +11,7 @@ from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, ForeignAwait, suspen
 from orchkit.engine.context import Context, effect_key
 from orchkit.engine.inside import degraded_inside, inside, written_inside
 from orchkit.engine.program import Site
-from orchkit.errors import AttemptTimeout, CodecError, SimulationError
+from orchkit.errors import AttemptTimeout, CodecError, ReplayMismatch, SimulationError
 from orchkit.model.events import FINAL, Event
 from orchkit.model.policies import LONGEST, transient
 from orchkit.model.protocols import Draw, Failure, Outcome, Strike
@@ -83,6 +83,7 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     except Cancelled:
         _stop_body(leg)
         _record_cancelled(leg, started)
+        leg.spent = None
         raise
     if outcome is None:
         outcome = _timed_out(leg, site)
@@ -114,6 +115,7 @@ async def _work(leg: Leg, site: Site, started: Event, strike: Strike, error: Fai
     _begin(leg, site, started.attempt, error)
     outcome: Outcome | None = await suspend()
     while outcome is None and isinstance(leg.spent, Context) and not leg.spent.is_due():
+        ex.host.follow(leg.handle, leg)
         leg.spent.arm()  # its time stood still while a person was asked
         outcome = await suspend()
     if outcome is not None and (strike.factor != 1.0 or strike.add) and leg.handle is not None:
@@ -188,6 +190,7 @@ def _begin(leg: Leg, site: Site, n: int, error: Failure | None) -> None:
     inst = leg.inst
     ex = inst.execution
     leg.began = ex.kernel.now
+    leg.bodies += 1
     due = None if site.timeout is None else leg.began + site.timeout
     if due is not None:
         ex.kernel.arm(leg, due, TIMER)
@@ -197,10 +200,10 @@ def _begin(leg: Leg, site: Site, n: int, error: Failure | None) -> None:
         bound = None if due is None else due - ex.base
         leg.spent = ctx = Context(leg, site, effect, n, bound)
     # As a partial: a function of its own would be seven objects more for the garbage collector, of each body.
-    leg.handle = ex.host.begin(leg, partial(_body, leg, site, ctx, error, leg.token))
+    leg.handle = ex.host.begin(leg, partial(_body, leg, site, ctx, error, leg.bodies))
 
 
-async def _body(leg: Leg, site: Site, ctx: Context | None, error: Failure | None, token: int) -> Outcome:
+async def _body(leg: Leg, site: Site, ctx: Context | None, error: Failure | None, body: int) -> Outcome:
     inst = leg.inst
     ex, scope = inst.execution, inst.scope
     if ex.on_body is not None:
@@ -221,25 +224,33 @@ async def _body(leg: Leg, site: Site, ctx: Context | None, error: Failure | None
                 "with async def"
             )
         value = site.dump(value, site.path)
-        if ctx is not None and (mismatch := ctx.mismatch()) is not None:
-            ex.abort(mismatch)  # what it did cannot be recorded as if it followed from the log
+        if ctx is not None:
+            ctx.check_asked()
         return _billed(ctx, "completed", value)
     except Cancelled:
         raise
     except ForeignAwait as foreign:
         raise _needs_a_model(site, str(foreign)) from foreign
     except BaseException as caught:
-        if leg.token != token and not isinstance(caught, Exception):
+        if leg.bodies != body and not isinstance(caught, Exception):
             raise  # our own cancellation, arriving in the body's task, or the coroutine is being dropped
-        if ex.host.virtual:
-            if isinstance(caught, KeyboardInterrupt):
-                raise  # whoever simulates has pressed it; live, no key reaches the threads of bodies
-            if isinstance(caught, RuntimeError) and "no running event loop" in str(caught):
-                raise _needs_a_model(site, "asks for a running event loop") from caught
+        _refuse_unreal(ex, site, caught)
         # Everything else is a failed attempt, a SystemExit, CancelledError or GeneratorExit of its own included.
-        if leg.token == token:
+        if leg.bodies == body:
             leg.cause = caught
         return _billed(ctx, "error", failure=_failure_in(ex, caught, site))
+
+
+def _refuse_unreal(ex: Execution, site: Site, caught: BaseException) -> None:
+    """End the run by an error that no policy may get over: what led to it is not the step's own doing."""
+    if isinstance(caught, (ReplayMismatch, SimulationError)):
+        ex.abort(caught)
+    if not ex.host.virtual:
+        return
+    if isinstance(caught, KeyboardInterrupt):
+        raise caught  # whoever simulates has pressed it; live, no key reaches the threads of bodies
+    if isinstance(caught, RuntimeError) and "no running event loop" in str(caught):
+        raise _needs_a_model(site, "asks for a running event loop") from caught
 
 
 def _failure_in(ex: Execution, error: BaseException, site: Site) -> Failure:
@@ -289,6 +300,7 @@ async def _delay(leg: Leg, site: Site, strike: Strike, outcome: Outcome) -> Outc
 
 
 def _stop_body(leg: Leg) -> None:
+    leg.bodies += 1
     if leg.handle is not None:
         leg.inst.execution.host.stop(leg.handle)
         leg.handle = None

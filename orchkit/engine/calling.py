@@ -63,20 +63,18 @@ class Calls:
     attempt : int
     """
 
-    __slots__ = ("_attempt", "_claimed", "_leg", "_name", "_path", "_token", "_turns")
+    __slots__ = ("_attempt", "_body", "_claimed", "_leg", "_name", "_path", "_turns")
 
     def __init__(self, leg: Leg, path: str, name: str, attempt: int) -> None:
         self._leg = leg
         self._path = path
         self._name = name.replace(FALLBACK, "!")
         self._attempt = attempt
-        self._token = leg.token
+        self._body = leg.bodies
         self._turns: dict[str, int] = {}
         self._claimed: set[str] = set()
 
-    async def call(
-        self, ctx: Context, callee: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], key: Any
-    ) -> Any:
+    async def call(self, ctx: Context, callee: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], key: Any) -> Any:
         """Run a child to its end and give what it delivers.
 
         Raises
@@ -113,7 +111,7 @@ class Calls:
         leg = self._leg
         inst = leg.inst
         ex = inst.execution
-        if leg.token != self._token:
+        if leg.bodies != self._body:
             raise RunError(f"the attempt of {self._path!r} that asks is over", run_id=ex.run_id, node=self._path)
         name = self._named(wanted, key)
         prefix = inst.scope.prefix + segment
@@ -231,7 +229,9 @@ def _bound(function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any],
     names = [name for name in given if name not in consts]
     values = dict(zip(names, args, strict=False)) | dict(kwargs)
     if len(args) > len(names) or len(values) < len(args) + len(kwargs) or not values.keys() <= set(names):
-        raise DefinitionError(f"{where}: it takes {', '.join(names) or 'nothing'}, and got {len(args)} and {dict(kwargs)}")
+        raise DefinitionError(
+            f"{where}: it takes {', '.join(names) or 'nothing'}, and got {len(args)} and {dict(kwargs)}"
+        )
     fields = _fields(function)
     missing = [param.name for param in fields if param.required and param.name not in values]
     if missing:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.kernel import TIMER
-from orchkit.errors import DefinitionError, ReplayMismatch
+from orchkit.errors import DefinitionError
 from orchkit.model.policies import LONGEST, is_bound
 from orchkit.model.shared import SharedState, SharedView
 
@@ -239,7 +239,9 @@ class Context:
         'sent'
         """
         if timeout is not None and not is_bound(timeout):
-            raise DefinitionError(f"ctx.ask(timeout={timeout!r}) in {self.node!r}: seconds above 0, at most {LONGEST:g}")
+            raise DefinitionError(
+                f"ctx.ask(timeout={timeout!r}) in {self.node!r}: seconds above 0, at most {LONGEST:g}"
+            )
         return await self._asked_for().ask(self, answer, show, timeout, key)
 
     def _asked_for(self) -> Calls:
@@ -249,15 +251,16 @@ class Context:
             self._calls = Calls(self._leg, self.node, self._site.name, self.attempt)
         return self._calls
 
-    def mismatch(self) -> ReplayMismatch | None:
-        """Say what is wrong where a body that ran again has not asked for what is recorded."""
-        if not self._execution.state.children:
-            return None
-        try:
+    def check_asked(self) -> None:
+        """Refuse a body that ran again and has not asked for what is recorded of it.
+
+        Raises
+        ------
+        ReplayMismatch
+            Naming both.
+        """
+        if self._execution.state.children:
             self._asked_for().refuse_unclaimed()
-        except ReplayMismatch as error:
-            return error
-        return None
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:

@@ -452,6 +452,8 @@ class Execution(Scope):
 
     def _drop(self, leg: Leg) -> None:
         leg.token += 1
+        leg.bodies += 1
+        leg.spent = None
         leg.inner = ()
         if leg.handle is not None:
             self.host.stop(leg.handle)
@@ -471,9 +473,7 @@ class Execution(Scope):
         if self._over or self.error is not None:
             return
         open_ = [inst for scope in self.all_scopes() for inst in scope.instances.values()]
-        names = sorted(
-            inst.scope.path(inst.scope.program.seats[inst.node].site) for inst in open_ if inst.inner is None
-        )
+        names = sorted(inst.scope.path(inst.scope.program.seats[inst.node].site) for inst in open_ if not inst.inner)
         raise RunStuck(
             f"run {self.run_id!r} waits for ever at {self.elapsed() / 1e6:g} s in {', '.join(dict.fromkeys(names))}: "
             "nothing that could wake it is left; give the step a timeout, or the approval a person or a timeout",

@@ -33,18 +33,21 @@ class Leg(Fibre):
         Of its present body.
     inner : tuple of InnerScope
         What its present attempt has opened and waits for; several where a body has called them.
+    bodies : int
+        How many bodies it has begun or stopped: one that is not the latest is no longer wanted.
     spent : Context, Draw or None
         What knows what its present attempt has cost so far.
     cause : BaseException or None
         The error of its last attempt, for whoever awaits the run.
     """
 
-    __slots__ = ("began", "cause", "handle", "inner", "number", "spent")
+    __slots__ = ("began", "bodies", "cause", "handle", "inner", "number", "spent")
 
     def __init__(self, key: tuple[int, ...], number: int) -> None:
         super().__init__(key)
         self.number = number
         self.began = 0
+        self.bodies = 0
         self.handle: object = None
         self.inner: tuple[InnerScope, ...] = ()
         self.spent: Context | Draw | None = None

@@ -18,7 +18,17 @@ from orchkit.model.paths import segment_of
 from orchkit.model.shared import SharedState
 from orchkit.model.state import RunState, ScopeState, result_of
 
-__all__ = ["AGAIN", "NESTING", "adopt", "drop_children", "drop_scopes", "inner_input", "nest", "prefix_of", "result_type"]
+__all__ = [
+    "AGAIN",
+    "NESTING",
+    "adopt",
+    "drop_children",
+    "drop_scopes",
+    "inner_input",
+    "nest",
+    "prefix_of",
+    "result_type",
+]
 
 AGAIN: Final = "again"
 """The status of a ``judged`` after which another round of a loop begins."""

@@ -16,14 +16,24 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from orchkit.model.graph import Graph
 
-__all__ = ["ESCALATE", "FALLBACK", "child_of", "has_node", "node_of", "owner_of", "segment_of", "split_path", "static_path"]
+__all__ = [
+    "ESCALATE",
+    "FALLBACK",
+    "children_of",
+    "has_node",
+    "node_of",
+    "owner_of",
+    "segment_of",
+    "split_path",
+    "static_path",
+]
 
 FALLBACK: Final = "/fallback:"
 ESCALATE: Final = "/escalate:"
 
 _PLACE: Final = re.compile(r"/(?:fallback|escalate):.*$", re.DOTALL)
 _MARKS: Final = re.compile(r"(?:\[\d+\]|~\d+|\.\d+|#\d+)+(?=/)|\([^()/]*\)(?=/|$)")
-_CHILD: Final = re.compile(r"^(.*?\([^()/]*\))(?:/|$)")
+_CHILD: Final = re.compile(r"\)(?=/|$)")
 _TRIES: Final = re.compile(r"(?:~\d+|\.\d+)+(?=[#/])")
 
 
@@ -63,16 +73,15 @@ def static_path(path: str) -> str:
     return _MARKS.sub("", path)
 
 
-def child_of(path: str) -> str:
-    """Give the id of what a body has called that a path is of, or lies within; "" if it is no such path.
+def children_of(path: str) -> list[str]:
+    """Give the ids of what bodies have called that a path is of, or lies within, the innermost first.
 
     Examples
     --------
-    >>> child_of("agent/enrich(9f31)/extract"), child_of("agent/search(9f31)"), child_of("enrich/extract")
-    ('agent/enrich(9f31)', 'agent/search(9f31)', '')
+    >>> children_of("agent/enrich(9f31)/extract"), children_of("agent/walk(1)/search(2)"), children_of("agent")
+    (['agent/enrich(9f31)'], ['agent/walk(1)/search(2)', 'agent/walk(1)'], [])
     """
-    found = _CHILD.match(path)
-    return found[1] if found else ""
+    return [path[: found.end()] for found in _CHILD.finditer(path)][::-1]
 
 
 def owner_of(prefix: str) -> str:

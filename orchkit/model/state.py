@@ -12,7 +12,7 @@ from typing import Any
 from orchkit.errors import ContextConflict
 from orchkit.model.graph import Graph
 from orchkit.model.instances import Child, MapState, Open
-from orchkit.model.paths import child_of, split_path
+from orchkit.model.paths import children_of, split_path
 from orchkit.model.shared import SharedState
 from orchkit.model.smallest import SmallestFirst
 from orchkit.model.standings import COMPLETED, DEGRADED, IDLE, OPEN
@@ -260,7 +260,9 @@ class RunState(ScopeState):
 
     def child(self, path: str) -> Child | None:
         """Give what a body has called and has not asked for again since the log was read, if a path is of that."""
-        return self.children.get(child_of(path)) if self.children else None
+        if not self.children:
+            return None
+        return next((self.children[one] for one in children_of(path) if one in self.children), None)
 
     def all_scopes(self) -> Iterator[ScopeState]:
         """Give its own scope and those that its nodes have opened."""

@@ -182,6 +182,6 @@ def rehearse(program: Program, head: Head, events: Sequence[Event], going: Going
     )  # fmt: skip
     apply(execution.state, Event(execution.t(), "resumed", body=going.news))  # not recorded: nothing crashes here
     try:
-        redrive(execution)
+        redrive(execution, execution, events)
     finally:
         execution.abort(RunSuspended(f"run {head.run_id!r} was only rehearsed", run_id=head.run_id))
