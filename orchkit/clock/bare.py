@@ -111,6 +111,8 @@ class BareHost:
         kernel.arm(fibre, kernel.now + micro(seconds), BODY)
         await suspend()
 
-    async def call_sync(self, fn: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+    async def call_sync(
+        self, fn: Callable[..., Any], kwargs: dict[str, Any], ended: Callable[[], None] | None = None
+    ) -> Any:
         """Call inline: a thread would let virtual time run away from it."""
         return fn(**kwargs)

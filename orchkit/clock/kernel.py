@@ -139,8 +139,13 @@ class Host(Protocol):
     def waiter(self) -> Waiter:
         """Give what a body may wait for."""
 
-    def call_sync(self, fn: Callable[..., Any], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
-        """Call a plain function from inside a body without blocking this host's other bodies."""
+    def call_sync(
+        self, fn: Callable[..., Any], kwargs: dict[str, Any], ended: Callable[[], None] | None = None
+    ) -> Coroutine[Any, Any, Any]:
+        """Call a plain function from inside a body without blocking this host's other bodies.
+
+        `ended` is called when it has really ended although nobody waits for it any more.
+        """
 
 
 class Kernel:

@@ -237,14 +237,18 @@ class LiveHost:
         """Sleep by the wall."""
         await asyncio.sleep(seconds)
 
-    async def call_sync(self, fn: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+    async def call_sync(
+        self, fn: Callable[..., Any], kwargs: dict[str, Any], ended: Callable[[], None] | None = None
+    ) -> Any:
         """Call a plain function in a daemon thread of its own.
 
         A pool's threads are joined when Python exits, so one step that hangs would hang the exit too.
         """
         future: asyncio.Future[Any] = self.loop.create_future()
         call = partial(contextvars.copy_context().run, fn, **kwargs)
-        threading.Thread(target=_call_into, args=(self.loop, future, call), daemon=True, name="orchkit-step").start()
+        late = None if ended is None else partial(self.go_on, ended)
+        into = (self.loop, future, call, late)
+        threading.Thread(target=_call_into, args=into, daemon=True, name="orchkit-step").start()
         return await future
 
 
@@ -262,7 +266,12 @@ class _Waiter:
         return await self._future
 
 
-def _call_into(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], call: Callable[[], Any]) -> None:
+def _call_into(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[Any],
+    call: Callable[[], Any],
+    late: Callable[[], None] | None,
+) -> None:
     result: Any = None
     error: BaseException | None = None
     try:
@@ -276,6 +285,8 @@ def _call_into(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], cal
 
     def settle() -> None:
         if future.cancelled():
+            if late is not None:
+                late()
             return
         if error is not None:
             future.set_exception(error)

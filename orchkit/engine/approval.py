@@ -37,8 +37,10 @@ class Answer:
         self.told = told
 
 
-async def asking(seat: Seat, inst: Instance) -> Outcome:
+async def asking(seat: Seat, inst: Instance, failure: str = "") -> Outcome:
     """Ask, wait for the first valid answer or the deadline, and record which came.
+
+    With a `failure` it is asked in place of a node that has failed, and shows why.
 
     The question is durable before anybody can see it, the answer before whoever gave it is told so.
     """
@@ -46,24 +48,26 @@ async def asking(seat: Seat, inst: Instance) -> Outcome:
     node, path = seat.node, inst.scope.path(seat.site)
     timeout = -1 if node.timeout is None else micro(node.timeout)
     shown: dict[str, Any] = {"show": None if node.show is None else state.value(node.show)}
+    if failure:
+        shown["error"] = failure
     if node.prefill:
         shown["prefill"] = {name: state.value(source) for name, source in node.prefill}
     asked = ex.emit(inst, Event(ex.t(), "asked", path, inst.item, inst.generation, dur=timeout, body=shown))
     if not ex.has_answer(inst):
         await ex.fence(inst)
         _arm(seat, inst, asked, timeout)
-        ex.show_pending(inst, asked)
+        ex.show_pending(inst, seat, asked)
     try:
         answer = await suspend()
         ex.hide_pending(inst)
         if answer is None:
             ex.emit(inst, Event(ex.t(), "expired", path, inst.item, inst.generation))
-            return Outcome("completed", None)
+            return Outcome("expired" if failure else "completed", None)
         answered = Event(
             ex.t(), "answered", path, inst.item, inst.generation, by=answer.by, body=answer.value
         )  # fmt: skip
         _record_answer(inst, answered, answer)
-        return Outcome("completed", answer.value)
+        return Outcome("answered" if failure else "completed", answer.value)
     finally:
         # Also when cancelled: whoever has sent an answer waits to hear what became of it.
         inst.tell_late()

@@ -7,9 +7,12 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, ForeignAwait, suspend
 from orchkit.engine.context import Context, effect_key
 from orchkit.engine.inside import degraded_inside, inside, written_inside
+from orchkit.engine.policies.gated import let_in, trip
 from orchkit.engine.program import Site
 from orchkit.errors import AttemptTimeout, CodecError, ReplayMismatch, SimulationError
 from orchkit.model.events import FINAL, Event
@@ -70,7 +73,15 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     key = effect_key(inst.scope.effect_path(site), inst.item) if site.node.effect else ""
     if ex.driving:
         inst.listeners[leg.number] = leg
-    started = ex.emit(inst, Event(ex.t(), "started", path, inst.item, inst.generation, leg.number, n, key=key))
+    gated = ex.gatekeeper.of(path) if site.gates else None
+    if gated is not None and (rejected := await let_in(leg, site, gated, n)) is not None:
+        return rejected
+    started = ex.emit(
+        inst,
+        Event(
+            ex.t(), "started", path, inst.item, inst.generation, leg.number, n, key=key, body=dict(site.names) or None
+        ),
+    )
     strike = _NO_STRIKE if site.faults is None else _strike(leg, site, n, started)
     if inst.records:
         ex.skip_injected(inst)
@@ -91,6 +102,8 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     leg.handle = None
     _record_end(leg, site, started, outcome)
     leg.spent = None
+    if gated is not None:
+        trip(leg, gated, started)
     if site.inside is not None and outcome.failure is None:
         outcome = degraded_inside(leg, site, started, outcome)
     # Where it was an effect when it began, others went on while it waited here, even if it is none by now.
@@ -112,7 +125,7 @@ async def _work(leg: Leg, site: Site, started: Event, strike: Strike, error: Fai
         await suspend()  # no body starts before all open instances are rebuilt
     if ex.strict or site.node.effect:
         await ex.fence(leg)
-    _begin(leg, site, started.attempt, error)
+    _begin(leg, site, started, error)
     outcome: Outcome | None = await suspend()
     while outcome is None and isinstance(leg.spent, Context) and not leg.spent.is_due():
         ex.host.follow(leg.handle, leg)
@@ -185,7 +198,7 @@ def _modelled(leg: Leg, site: Site, n: int) -> tuple[int | None, Outcome]:
     return draw.latency, Outcome("completed", value, cost=draw.cost, tokens=draw.tokens)
 
 
-def _begin(leg: Leg, site: Site, n: int, error: Failure | None) -> None:
+def _begin(leg: Leg, site: Site, started: Event, error: Failure | None) -> None:
     # The time-out counts from here: waiting for the store before the body is no fault of the body's.
     inst = leg.inst
     ex = inst.execution
@@ -198,12 +211,12 @@ def _begin(leg: Leg, site: Site, n: int, error: Failure | None) -> None:
     if site.function is not None and site.function.wants_ctx:
         effect = inst.scope.effect_path(site)
         bound = None if due is None else due - ex.base
-        leg.spent = ctx = Context(leg, site, effect, n, bound)
+        leg.spent = ctx = Context(leg, site, effect, started.attempt, bound)
     # As a partial: a function of its own would be seven objects more for the garbage collector, of each body.
-    leg.handle = ex.host.begin(leg, partial(_body, leg, site, ctx, error, leg.bodies))
+    leg.handle = ex.host.begin(leg, partial(_body, leg, site, started, ctx, error, leg.bodies))
 
 
-async def _body(leg: Leg, site: Site, ctx: Context | None, error: Failure | None, body: int) -> Outcome:
+async def _body(leg: Leg, site: Site, started: Event, ctx: Context | None, error: Failure | None, body: int) -> Outcome:
     inst = leg.inst
     ex, scope = inst.execution, inst.scope
     if ex.on_body is not None:
@@ -216,7 +229,7 @@ async def _body(leg: Leg, site: Site, ctx: Context | None, error: Failure | None
         leg.cause = misfit
         return Outcome("error", failure=Failure(type(misfit).__name__, _first_lines(misfit)))
     try:
-        value = await _call(ex, site, arguments)
+        value = await _call(ex, site, arguments, ex.gatekeeper.release_of(started) if site.gates else None)
         if type(value) is CoroutineType:
             value.close()  # or Python warns of it, somewhere else
             raise TypeError(
@@ -272,7 +285,7 @@ def _billed(ctx: Context | None, status: str, value: Any = None, failure: Failur
     return Outcome(status, value, failure, cost=cost, tokens=tokens)
 
 
-def _call(ex: Execution, site: Site, arguments: dict[str, Any]) -> Awaitable[Any]:
+def _call(ex: Execution, site: Site, arguments: dict[str, Any], released: Callable[[], None] | None) -> Awaitable[Any]:
     function = site.function
     assert function is not None
     if function.is_async:
@@ -280,7 +293,7 @@ def _call(ex: Execution, site: Site, arguments: dict[str, Any]) -> Awaitable[Any
         return called
     if site.inline:
         return _at_once(function.fn, arguments)
-    return ex.host.call_sync(function.fn, arguments)
+    return ex.host.call_sync(function.fn, arguments, released)
 
 
 async def _at_once(fn: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -320,7 +333,10 @@ def _timed_out(leg: Leg, site: Site) -> Outcome:
     )
     leg.cause = error
     cost, tokens = _spent(leg)
-    return Outcome("timeout", failure=failure_of(error, site), cost=cost, tokens=tokens)
+    failure = failure_of(error, site)
+    if runs_on and site.gates:
+        failure = msgspec.structs.replace(failure, abandoned=True)  # it holds its place until it really ends
+    return Outcome("timeout", failure=failure, cost=cost, tokens=tokens)
 
 
 def _spent(leg: Leg) -> tuple[float, int]:
@@ -355,12 +371,14 @@ def _record_end(fibre: Leg, site: Site, started: Event, outcome: Outcome) -> Non
         )  # fmt: skip
         inst.settled = ex.emit(inst, event).status == FINAL
     else:
-        body = {
+        body: dict[str, Any] = {
             "type": failure.type,
             "message": failure.message,
             "transient": failure.transient,
             "retry_after": failure.retry_after,
         }
+        if failure.abandoned:
+            body["abandoned"] = True
         event = Event(
             t, "failed", started.node, inst.item, inst.generation, leg, n, outcome.status, t - started.t, outcome.cost,
             outcome.tokens, str(failure), key=key, body=body,

@@ -10,9 +10,11 @@ from typing import Any
 
 from orchkit.clock.dice import Stream, path_of
 from orchkit.clock.kernel import Host, Kernel, suspend
+from orchkit.engine.gatekeeper import Gatekeeper
+from orchkit.engine.gateroom import Gates
 from orchkit.engine.instance import Instance, Leg
 from orchkit.engine.plan import plan
-from orchkit.engine.program import Program
+from orchkit.engine.program import Program, Seat
 from orchkit.engine.redrive import brief, redrive, same
 from orchkit.engine.scope import InnerScope, Scope
 from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
@@ -61,6 +63,8 @@ class Execution(Scope):
         Whether every body waits until its start is durable, and not only those of effects.
     room : int
         How many events are kept in memory; with fewer than all, the journal's store has the rest.
+    gates : Gates, optional
+        What it shares with other runs; without it, they are its own.
     deps : object
         Handed to steps; never recorded.
     on_body : callable, optional
@@ -88,6 +92,7 @@ class Execution(Scope):
         number: int = 0,
         strict: bool = False,
         room: int = sys.maxsize,
+        gates: Gates | None = None,
         deps: object = None,
         on_body: Callable[[], object] | None = None,
         on_event: Callable[[Event], None] | None = None,
@@ -114,12 +119,13 @@ class Execution(Scope):
         self._rebuilt = not self.events  # until then they are all needed, in their order
         self.state: RunState = fold(program.graph, self.events, changed=changed)
         self.key = (number,)
+        self.gatekeeper = Gatekeeper(gates or Gates(kernel), run_id, program.gated)
         self.instances: dict[tuple[int, int], Instance] = {}
         self.scopes: dict[str, InnerScope] = {}
         self._to_look_at: SmallestFirst[tuple[int, ...]] = SmallestFirst()
         self.unfed: deque[Instance] = deque()
         self.pending: dict[tuple[str, int], Event] = {}
-        self.askers: dict[tuple[str, int], Instance] = {}
+        self.askers: dict[tuple[str, int], tuple[Instance, Seat]] = {}
         self.deferred: list[tuple[Leg, Callable[[], None]]] = []
         self.causes: dict[tuple[str, int], BaseException] = {}
         self.error: BaseException | None = None
@@ -159,6 +165,8 @@ class Execution(Scope):
         self.events.append(event)
         self.recorded += 1
         apply(self.state, event)
+        if self.gatekeeper:
+            self.gatekeeper.see(event, self.base, self.recorded)
         if self.on_event is not None:
             self.on_event(event)
         if self.recorded == self._crash_after:
@@ -310,6 +318,7 @@ class Execution(Scope):
         owner.inner = (*owner.inner, scope)
         self.scopes[state.id] = scope
         self.touch(scope)
+        self.gatekeeper.learn(program.gated, self.base, events, self.recorded)
         if events:
             redrive(self, scope, events)
             self.host.go_on(self._go_on)
@@ -421,6 +430,8 @@ class Execution(Scope):
         body = result_of(self.state) if status in ("completed", "degraded") else None
         self._over = True
         self.record(Event(self.t(), "run_ended", status=status, error=error, body=body))
+        if body is not None or status in ("completed", "degraded"):
+            self.gatekeeper.gates.end(self.run_id)
         self.journal.when_durable(self._tell_end)
 
     def _tell_end(self, error: BaseException | None) -> None:
@@ -446,6 +457,7 @@ class Execution(Scope):
                     self._drop(leg)
             scope.instances.clear()
         self.scopes.clear()
+        self.gatekeeper.gates.forget(self.run_id)
         self.pending.clear()
         self.askers.clear()
         self._tell_end(error)
@@ -483,22 +495,22 @@ class Execution(Scope):
 
     # People
 
-    def show_pending(self, inst: Instance, asked: Event) -> None:
+    def show_pending(self, inst: Instance, seat: Seat, asked: Event) -> None:
         """Make a question visible; it is durable by now."""
         self.pending[asked.node, asked.item] = asked
-        self.askers[asked.node, asked.item] = inst
+        self.askers[asked.node, asked.item] = inst, seat
         if self.on_question is not None:
             self.on_question()
 
     def hide_pending(self, inst: Instance) -> None:
         """Take a question back: it is settled, or the run stops."""
         if self.pending:
-            for key in [key for key, asker in self.askers.items() if asker is inst]:
+            for key in [key for key, (asker, _) in self.askers.items() if asker is inst]:
                 del self.pending[key], self.askers[key]
 
     def awaits_people(self) -> bool:
         """Say whether everything that is open waits for people only."""
-        asking = {id(inst) for inst in self.askers.values()}
+        asking = {id(inst) for inst, _ in self.askers.values()}
         return bool(asking) and all(
             id(inst) in asking or any(leg.inner for leg in (inst, *inst.branches))
             for scope in self.all_scopes()
@@ -515,6 +527,7 @@ class Execution(Scope):
         ReplayMismatch
             If the workflow wants something else than the log holds.
         """
+        self.gatekeeper.see_all(self.events, self.base)
         redrive(self, self, self.events)
         self._rebuilt = True
         if self._stopping():
@@ -538,6 +551,7 @@ class Execution(Scope):
             self._advancing = False
         for scope in self.scopes.values():
             self.touch(scope)
+        self.gatekeeper.gates.go_on(self.run_id)
         self.advance()
 
     def feed_later(self, scope: Scope) -> None:

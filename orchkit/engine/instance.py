@@ -78,12 +78,15 @@ class Instance(Leg):
         Given, and not yet in the log; replaced and never changed, for nearly every instance has none.
     branches : sequence of Branch
         Its other fibres, as long as they go on; the same holds for them.
+    due : int, microseconds, or None
+        When its deadline is over, in the kernel's time.
     listeners : dict
         While a log is fed back: who goes on with which of its records.
     """
 
     __slots__ = (
-        "answers", "branches", "execution", "generation", "item", "listeners", "node", "records", "scope", "settled",
+        "answers", "branches", "due", "execution", "generation", "item", "listeners", "node", "records", "scope",
+        "settled",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, node: int, item: int) -> None:
@@ -97,6 +100,7 @@ class Instance(Leg):
         self.settled = False
         self.answers: Sequence[Answer] = ()
         self.branches: Sequence[Branch] = ()
+        self.due: int | None = None
         self.listeners: dict[object, Fibre] = {}
 
     @property

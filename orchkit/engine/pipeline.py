@@ -1,19 +1,25 @@
 """The pipeline of one instance: its policies in their fixed order, or the question it puts to a person.
 
-Order, outermost first: fallback; retry; then round each single attempt: time-out, faults, body or model. A policy
-that joins later finds its place in this one function, and nowhere else.
+Order, outermost first: escalate; fallback; deadline; hedge; retry; then round each single attempt: budget, breaker,
+bulkhead, rate limit, time-out, faults, body or model. A policy that joins later finds its place in this one function,
+or in `orchkit.engine.attempt` if it is round a single attempt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchkit.engine.approval import asking
 from orchkit.engine.attempt import attempt
+from orchkit.engine.policies.branching import Work
+from orchkit.engine.policies.deadline import bounded
+from orchkit.engine.policies.escalate import escalating
 from orchkit.engine.policies.fallback import falling_back
+from orchkit.engine.policies.hedge import hedged
 from orchkit.engine.policies.retry import retrying
-from orchkit.engine.program import Seat
+from orchkit.engine.program import Seat, Site
 from orchkit.model.events import Event
 from orchkit.model.protocols import Outcome
 
@@ -33,14 +39,22 @@ def pipeline(seat: Seat, inst: Instance) -> Coroutine[Any, Any, Outcome]:
 
 
 def _protected(seat: Seat, leg: Leg) -> Coroutine[Any, Any, Outcome]:
-    if seat.fallbacks:
-        return falling_back(seat, leg, lambda: _retried(seat, leg))
-    return _retried(seat, leg)
+    node = seat.node
+    work: Work = partial(_retried, seat.site)
+    if node.policies:
+        if (hedge := node.policy("hedge")) is not None:
+            work = partial(hedged, hedge, seat, work)
+        if (deadline := node.policy("deadline")) is not None:
+            work = partial(bounded, deadline, seat, work)
+        if seat.fallbacks:
+            work = partial(falling_back, seat, work)
+        if seat.escalation is not None:
+            work = partial(escalating, seat, work)
+    return work(leg)
 
 
-def _retried(seat: Seat, leg: Leg) -> Coroutine[Any, Any, Outcome]:
-    retry = seat.site.retry
-    return attempt(leg, seat.site, 1) if retry is None else retrying(retry, leg, seat.site)
+def _retried(site: Site, leg: Leg) -> Coroutine[Any, Any, Outcome]:
+    return attempt(leg, site, 1) if site.retry is None else retrying(site.retry, leg, site)
 
 
 async def _picking(seat: Seat, inst: Instance) -> Outcome:

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from orchkit.clock.dice import path_of
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import Codec, codec_for
 from orchkit.model.graph import Graph
 from orchkit.model.nesting import result_type
-from orchkit.model.paths import FALLBACK, static_path
-from orchkit.model.policies import Fallback, Retry, Timeout, option_name
+from orchkit.model.paths import ESCALATE, FALLBACK, static_path
+from orchkit.model.policies import Breaker, Budget, Bulkhead, Escalate, Fallback, RateLimit, Retry, Timeout, option_name
 from orchkit.model.protocols import FaultPlan, Model, WorldModel
 from orchkit.model.steps import Function, Node, Param, Step, describe
 
-__all__ = ["Program", "Seat", "Site"]
+__all__ = ["Program", "Seat", "Shared", "Site"]
 
-# What a definition may say and `orchkit.engine.pipeline` does not do yet. A policy that is taken and ignored would be
-# worse than none. It goes from here in the commit that gives it its layer.
-_NOT_YET: Final = frozenset({"escalate", "deadline", "hedge", "budget", "breaker", "bulkhead", "rate_limit"})
+Shared = Budget | Breaker | Bulkhead | RateLimit
+"""Policies that are shared by key, over nodes and runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,10 @@ class Site:
         Whether an attempt that completes here is the end of its instance too.
     inside : Inside or None
         The workflow that it goes through instead of calling a function.
+    gates : tuple of policy
+        Those that each attempt goes through before it starts, outermost first.
+    names : tuple of (str, str)
+        What each of them is shared by, with its kind.
     """
 
     path: str
@@ -63,6 +66,8 @@ class Site:
     retry: Retry | None
     final: bool
     inside: Inside | None = None
+    gates: tuple[Shared, ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
 
     @property
     def aim(self) -> tuple[str, tuple[str, ...], str | None]:
@@ -94,11 +99,22 @@ class Inside:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A node in a program: its own site and those of its fallbacks (a site, or a plain value's JSON)."""
+    """A node in a program.
+
+    Attributes
+    ----------
+    site : Site
+        Its own.
+    fallbacks : tuple
+        Of each option a site, or a plain value's JSON.
+    escalation : Seat or None
+        Of the approval that is asked when all else has failed.
+    """
 
     node: Node
     site: Site
     fallbacks: tuple[Site | tuple[Any], ...] = ()
+    escalation: Seat | None = None
 
 
 class Program:
@@ -116,8 +132,7 @@ class Program:
     Raises
     ------
     DefinitionError
-        For a function that cannot be a step, an annotation that pydantic cannot read, or a policy that the pipeline
-        does not know.
+        For a function that cannot be a step, or an annotation that pydantic cannot read.
     """
 
     def __init__(
@@ -139,14 +154,17 @@ class Program:
         return (*own, *inner)
 
     def _seat(self, node: Node) -> Seat:
-        _refuse_unknown(node)
         timeout: Timeout | None = node.policy("timeout")
         bound = None if timeout is None else int(timeout.seconds * 1e6 + 0.5)
         site = self._site(node.name, node, node.function, bound)
-        policy: Fallback | None = node.policy("fallback")
-        if policy is None:
-            return Seat(node, site)
-        return Seat(node, site, tuple(self._fallback(node, option, site) for option in policy.options))
+        fallback: Fallback | None = node.policy("fallback")
+        escalate: Escalate | None = node.policy("escalate")
+        options = () if fallback is None else tuple(self._fallback(node, one, site) for one in fallback.options)
+        return Seat(node, site, options, None if escalate is None else self._escalation(node, escalate))
+
+    def _escalation(self, node: Node, policy: Escalate) -> Seat:
+        asked = self.graph.templates[policy.to]
+        return Seat(asked, self._site(f"{node.name}{ESCALATE}{policy.to}", asked, None, None))
 
     def _fallback(self, node: Node, option: Any, site: Site) -> Site | tuple[Any]:
         if not callable(option) and not isinstance(option, Step):
@@ -173,6 +191,8 @@ class Program:
 
     def _site(self, name: str, node: Node, function: Function | None, timeout: int | None) -> Site:
         path = static_path(self.prefix + name) if node.dynamic else self.prefix + name
+        own = name == node.name
+        gates = tuple(policy for policy in node.policies if isinstance(policy, Shared)) if own else ()
         params = node.deps if function is None else function.params
         asked = (*params, function.item) if function is not None and function.item is not None else params
         codecs = {p.name: self._codec(p.annotation, f"parameter {p.name!r} of {path!r}") for p in asked}
@@ -185,14 +205,32 @@ class Program:
             loads=tuple((p.name, p.source, _loads(p, codecs[p.name]), p.required, p.default) for p in params),
             item=codecs[function.item.name] if function and function.item else None,
             dump=self._dump(node, function, path),
-            model=self.world.model(path) if self.world else None,
+            model=self._model(path, node),
             faults=self.faults.targets(*_aim(path, name, node)) if self.faults else None,
             dice_path=path_of(path),
             timeout=timeout,
             retry=node.policy("retry"),
-            final=name == node.name and node.kind in ("step", "map") and not node.effect and node.body is None,
-            inside=self._inside(path, node) if name == node.name and node.body is not None else None,
+            final=own and _is_final(node),
+            inside=self._inside(path, node) if own and node.body is not None else None,
+            gates=gates,
+            names=tuple((policy.kind, self._shared_by(policy, path, node)) for policy in gates),
         )
+
+    def _model(self, path: str, node: Node) -> Model | None:
+        if self.world is None:
+            return None
+        # Who answers an approval answers it also where a failed node escalates to it.
+        return self.world.model(path) or (self.world.model(self.prefix + node.name) if ESCALATE in path else None)
+
+    def _shared_by(self, policy: Shared, path: str, node: Node) -> str:
+        if policy.key is not None:
+            return policy.key
+        return "run" if isinstance(policy, Budget) else node.provider or f"{self.graph.name}/{path}"
+
+    @property
+    def gated(self) -> dict[str, Site]:
+        """The sites whose attempts go through gates, by their paths."""
+        return {site.path: site for site in self.sites if site.gates}
 
     def _inside(self, path: str, node: Node) -> Inside:
         assert node.body is not None
@@ -214,12 +252,9 @@ class Program:
             raise DefinitionError(f"{whose}: {error}") from error
 
 
-def _refuse_unknown(node: Node) -> None:
-    for policy in node.policies:
-        if policy.kind in _NOT_YET:
-            raise DefinitionError(
-                f"{node.name!r} has {policy!r}, which can be drawn and not yet run; leave {policy.kind} out"
-            )
+def _is_final(node: Node) -> bool:
+    after = node.effect or node.body is not None or node.policy("hedge") or node.policy("breaker")
+    return node.kind in ("step", "map") and not after
 
 
 def _aim(path: str, name: str, node: Node) -> tuple[str, tuple[str, ...], str | None]:

@@ -99,6 +99,8 @@ def _listener(inst: Instance, event: Event) -> Fibre | None:
     """Give the fibre that goes on with a record; None where the attempt that it belongs to is known to have ended."""
     if event.kind == "judged":
         return inst.listeners.get(("round", event.leg))
+    if event.kind == "hedged" or (event.kind == "rejected" and event.status == "deadline"):
+        return inst.listeners.get(event.status or event.kind, inst)
     return inst.listeners.get(event.leg, inst)
 
 

@@ -13,9 +13,10 @@ from orchkit.engine.inside import outcome_inside
 from orchkit.engine.instance import Instance, Leg
 from orchkit.engine.pipeline import pipeline
 from orchkit.engine.plan import Action, plan
-from orchkit.errors import ContextConflict
+from orchkit.errors import BudgetExhausted, ContextConflict
 from orchkit.model.events import Event
 from orchkit.model.paths import owner_of
+from orchkit.model.policies import Budget
 from orchkit.model.protocols import Failure, Outcome
 from orchkit.model.standings import READY
 from orchkit.model.state import ScopeState
@@ -203,7 +204,7 @@ class Scope:
         if failure is None:
             status = "degraded" if outcome.status == "degraded" else "completed"
             ex.emit(inst, Event(ex.t(), "settled", name, inst.item, generation, status=status))
-        elif seat.node.on_error == "skip":
+        elif seat.node.on_error == "skip" or _is_degraded(seat, failure):
             ex.emit(inst, Event(ex.t(), "skipped", name, inst.item, generation, status="error", error=str(failure)))
         else:
             if cause is not None:
@@ -237,6 +238,11 @@ class Scope:
             ex.hide_pending(inst)
             ex.kernel.cancel(inst)
         self.instances.clear()
+
+
+def _is_degraded(seat: Seat, failure: Failure) -> bool:
+    budget: Budget | None = seat.node.policy("budget")
+    return budget is not None and budget.then == "degrade" and failure.type == BudgetExhausted.__name__
 
 
 class InnerScope(Scope):

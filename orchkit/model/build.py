@@ -5,7 +5,7 @@ Signatures are read here and not where a step is written, so cells may define in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,9 @@ from orchkit.errors import DefinitionError, GraphError
 from orchkit.model.codec import ANY
 from orchkit.model.graph import Graph
 from orchkit.model.merging import SharedModel
+from orchkit.model.policies import Escalate
 from orchkit.model.steps import Function, Node, Param, describe
+from orchkit.model.wording import nearest
 
 __all__ = ["build_graph"]
 
@@ -33,8 +35,10 @@ def build_graph(
     GraphError
         With all problems at once.
     """
-    bound, problems = [], []
-    for node in nodes:
+    bound: list[Node] = []
+    given = list(nodes)
+    templates, problems = _templates(given)
+    for node in given:
         try:
             bound.append(_bound(node, _described(node), _body(node)))
         except GraphError as error:
@@ -44,7 +48,8 @@ def build_graph(
             problems.append(str(error))
             bound.append(_bound(node, None))
     try:
-        graph = Graph(name, bound, input_type, output, shared, redact)
+        apart = [node for node in bound if node.name in templates]
+        graph = Graph(name, [node for node in bound if node not in apart], input_type, output, shared, redact, apart)
     except GraphError as error:
         if not problems:
             raise
@@ -57,6 +62,24 @@ def build_graph(
 
 def _described(node: Node) -> Function | None:
     return None if node.fn is None else describe(node.fn, what=f"{node.kind} {node.name!r}")
+
+
+def _templates(nodes: Sequence[Node]) -> tuple[set[str], list[str]]:
+    """Give the approvals that failed nodes escalate to, and what is wrong with these escalations."""
+    kinds = {node.name: node.kind for node in nodes}
+    found: set[str] = set()
+    problems = []
+    for node in nodes:
+        policy: Escalate | None = node.policy("escalate")
+        if policy is None:
+            continue
+        if kinds.get(policy.to) == "approval":
+            found.add(policy.to)
+        else:
+            approvals = [name for name, kind in kinds.items() if kind == "approval"]
+            what = "is no node" if policy.to not in kinds else f"is a {kinds[policy.to]} and no approval"
+            problems.append(f"{node.name!r} escalates to {policy.to!r}, which {what}; {nearest(policy.to, approvals)}")
+    return found, problems
 
 
 def _body(node: Node) -> Graph | None:

@@ -61,6 +61,8 @@ class Graph:
         The definition of the shared context.
     redact : frozenset of str
         Fields and keys whose values no record shows.
+    templates : iterable of Node
+        Approvals that are only asked where a failed node escalates to them: they take no part in the graph.
 
     Raises
     ------
@@ -90,8 +92,10 @@ class Graph:
         output: str | None = None,
         shared: SharedModel | None = None,
         redact: frozenset[str] = frozenset(),
+        templates: Iterable[Node] = (),
     ) -> None:
         self.name = name
+        self.templates = {node.name: node for node in templates}
         self.redact = redact
         self.input_type = input_type
         self.output = output

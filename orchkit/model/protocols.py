@@ -38,12 +38,15 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
         Whether the node's retry policy thinks that trying again could help.
     retry_after : float or None, seconds
         What the other side asked us to wait.
+    abandoned : bool
+        A plain function was given up that cannot be stopped: its thread runs on.
     """
 
     type: str
     message: str
     transient: bool = False
     retry_after: float | None = None
+    abandoned: bool = False
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type

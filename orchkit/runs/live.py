@@ -19,6 +19,8 @@ from orchkit.clock.ids import fresh_run_id
 from orchkit.clock.live import EngineThread, engine_thread
 from orchkit.engine.approval import Answer
 from orchkit.engine.execution import Execution
+from orchkit.engine.gateroom import Gates
+from orchkit.engine.policies.escalate import fits
 from orchkit.engine.program import Program
 from orchkit.errors import (
     AnswerInvalid,
@@ -32,6 +34,7 @@ from orchkit.errors import (
 )
 from orchkit.model.codec import codec_for, plain
 from orchkit.model.events import Event
+from orchkit.model.paths import ESCALATE
 from orchkit.model.protocols import Journal, RunStore
 from orchkit.model.records import Head
 from orchkit.runs.changes import go_on_from, rehearse
@@ -43,6 +46,7 @@ __all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start", "suspend_runs
 DURABILITY = ("strict", "group", "exit", "memory")
 
 _LIVE: dict[tuple[RunStore, str], LiveRun] = {}  # a copy of a store has the same ids
+_GATES: Gates | None = None
 _INSIDE: ContextVar[str] = ContextVar("orchkit_inside", default="")
 _NUMBERS = count(1)
 _ROOM = 20_000  # events of a run that are kept in memory, some 5 MB; a run of a million stays as small
@@ -95,6 +99,7 @@ class LiveRun:
             number=next(_NUMBERS),
             strict=head.durability == "strict",
             room=_ROOM if head.durability in ("group", "strict") else sys.maxsize,
+            gates=_gates(self._engine),
             deps=deps,
             on_body=partial(_INSIDE.set, head.run_id),
             on_question=self._look_soon,
@@ -326,9 +331,11 @@ class LiveRun:
         asker = self._execution.askers.get(key)
         if asker is None:
             raise AnswerLate("another answer, or the deadline, was first", node=key[0])
-        spec = asker.scope.program.graph.nodes[asker.node]
+        inst, seat = asker
+        spec = seat.node
         try:
-            return codec_for(spec.answer, self._program.graph.redact).dump(value, spec.name)
+            fitted = codec_for(spec.answer, self._program.graph.redact).dump(value, spec.name)
+            return fits(inst, fitted) if ESCALATE in seat.site.name else fitted
         except (ValueError, TypeError) as error:
             if isinstance(error, CodecError):
                 error.run_id = self.head.run_id
@@ -339,7 +346,7 @@ class LiveRun:
             ) from error
 
     def _deliver(self, key: tuple[str, int], answer: Answer) -> None:
-        inst = self._execution.askers.get(key)
+        inst, _ = self._execution.askers.get(key, (None, None))
         if inst is None:
             answer.told(AnswerLate("another answer, or the deadline, was first"))
             return
@@ -363,7 +370,7 @@ class LiveRun:
 
         def act() -> None:
             self._engine.host.stamp()
-            action()
+            self._engine.host.go_on(action)
             self._execution.journal.when_durable(lambda error: _tell(told, error))
 
         self._engine.call(act)
@@ -381,6 +388,14 @@ class LiveRun:
 def _is_meant(name: str, path: str) -> bool:
     """Say whether a question is meant: by its path, or by what it is called in the scope that it lies in."""
     return name in (path, path.rpartition("/")[2])
+
+
+def _gates(engine: EngineThread) -> Gates:
+    """Give what all runs share that this process executes: a provider does not know our stores."""
+    global _GATES  # noqa: PLW0603 - one a process is the point
+    if _GATES is None or _GATES.kernel is not engine.host.kernel:
+        _GATES = Gates(engine.host.kernel)
+    return _GATES
 
 
 class _Waited(Future[Any]):

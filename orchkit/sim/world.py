@@ -15,8 +15,8 @@ from orchkit.clock.dice import CHOICE, ERROR, LATENCY, VALUE
 from orchkit.clock.kernel import micro
 from orchkit.errors import DefinitionError, SimulationError
 from orchkit.model.graph import Graph
-from orchkit.model.paths import FALLBACK, static_path
-from orchkit.model.policies import Fallback, option_name
+from orchkit.model.paths import ESCALATE, FALLBACK, static_path
+from orchkit.model.policies import Escalate, Fallback, option_name
 from orchkit.model.protocols import Dice, Draw
 from orchkit.model.steps import Node
 from orchkit.model.text import shown
@@ -404,6 +404,14 @@ def _nodes(graph: Graph, models: Mapping[str, Any] | None = None, prefix: str = 
     for node in graph.nodes:
         path = static_path(prefix + node.name) if node.dynamic else prefix + node.name
         yield path, node
+        escalate: Escalate | None = node.policy("escalate")
+        if escalate is not None:
+            asked = graph.templates[escalate.to]
+            own = f"{path}{ESCALATE}{escalate.to}"
+            # Who answers the approval answers it wherever a failed node escalates to it, unless that says otherwise.
+            yield (own if models is None or own in models else prefix + escalate.to), asked
+            if models is None:
+                yield prefix + escalate.to, asked
         if node.body is not None and (models is None or models.get(path, real) is real):
             yield from _nodes(node.body, models, f"{path}/")
 

@@ -56,6 +56,11 @@ class RateLimitGate:
         """How many wait."""
         return len(self._line)
 
+    @property
+    def first(self) -> Hashable | None:
+        """Who is next of those who wait; None if nobody does."""
+        return next(iter(self._line)) if self._line else None
+
     def verdict(self, at: int) -> Literal["admit", "queue"]:
         """Say what becomes of an attempt that arrives now; it does not overtake those who wait."""
         return "admit" if not self._line and self._level_at(at) >= self._token else "queue"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from orchkit.engine.attempt import attempt
+from orchkit.engine.policies.branching import Work
 from orchkit.engine.program import Seat, Site
 from orchkit.model.events import Event
 from orchkit.model.protocols import Failure, Outcome
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["falling_back"]
 
 
-async def falling_back(seat: Seat, leg: Leg, inner: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def falling_back(seat: Seat, work: Work, leg: Leg) -> Outcome:
     """Try the node, then each option in order; what an option delivers is degraded."""
-    outcome = await inner()
+    outcome = await work(leg)
     for option in seat.fallbacks:
         failure = outcome.failure
         if failure is None:

@@ -26,6 +26,8 @@ def of(step: Callable[..., Any], **options: Any) -> str:
     wf = ok.Workflow("w", input=int)
     wf.step(scale)
     wf.step(**options)(step)
+    if "escalate" in options:
+        wf.approval(options["escalate"])
     return fingerprints(wf.checked())["step"]
 
 
