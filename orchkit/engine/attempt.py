@@ -8,8 +8,9 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, ForeignAwait, suspend
-from orchkit.engine.context import Context, effect_key
+from orchkit.engine.context import Context
 from orchkit.engine.inside import degraded_inside, inside, written_inside
+from orchkit.engine.operating import wait_while_paused
 from orchkit.engine.program import Site
 from orchkit.errors import AttemptTimeout, CodecError, SimulationError
 from orchkit.model.events import FINAL, Event
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
     from orchkit.engine.instance import Leg
 
-__all__ = ["attempt", "failure_of", "outcome_of"]
+__all__ = ["attempt", "failure_of", "first_attempt", "outcome_of"]
 
 _NO_STRIKE = Strike()
 
@@ -50,6 +51,13 @@ def _first_lines(error: BaseException, limit: int = 2000) -> str:
     return text if len(text) <= limit else text[:limit] + " ..."
 
 
+def first_attempt(leg: Leg) -> int:
+    """Give the number of a generation's first attempt: a later one's where its scope is gone on with."""
+    inst = leg.inst
+    onward = inst.scope.state.onward
+    return onward.get((inst.node, inst.item), 1) if onward else 1
+
+
 def outcome_of(event: Event) -> Outcome:
     """Read an attempt's outcome back from its record."""
     if event.kind == "completed":
@@ -67,7 +75,9 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     """
     inst = leg.inst
     ex, path = inst.execution, inst.scope.path(site)
-    key = effect_key(inst.scope.effect_path(site), inst.item) if site.node.effect else ""
+    if ex.state.paused or inst.records:
+        await wait_while_paused(leg, site, n)
+    key = inst.scope.effect_key(site, inst.item) if site.node.effect else ""
     if ex.driving:
         inst.listeners[leg.number] = leg
     started = ex.emit(inst, Event(ex.t(), "started", path, inst.item, inst.generation, leg.number, n, key=key))
@@ -110,7 +120,7 @@ async def _work(leg: Leg, site: Site, started: Event, strike: Strike, error: Fai
         await suspend()  # no body starts before all open instances are rebuilt
     if ex.strict or site.node.effect:
         await ex.fence(leg)
-    _begin(leg, site, started.attempt, error)
+    _begin(leg, site, started, error)
     outcome: Outcome | None = await suspend()
     if outcome is not None and (strike.factor != 1.0 or strike.add) and leg.handle is not None:
         outcome = await _delay(leg, site, strike, outcome)
@@ -179,7 +189,7 @@ def _modelled(leg: Leg, site: Site, n: int) -> tuple[int | None, Outcome]:
     return draw.latency, Outcome("completed", value, cost=draw.cost, tokens=draw.tokens)
 
 
-def _begin(leg: Leg, site: Site, n: int, error: Failure | None) -> None:
+def _begin(leg: Leg, site: Site, started: Event, error: Failure | None) -> None:
     # The time-out counts from here: waiting for the store before the body is no fault of the body's.
     inst = leg.inst
     ex = inst.execution
@@ -189,9 +199,9 @@ def _begin(leg: Leg, site: Site, n: int, error: Failure | None) -> None:
         ex.kernel.arm(leg, due, TIMER)
     ctx = None
     if site.function is not None and site.function.wants_ctx:
-        effect = inst.scope.effect_path(site)
+        key = started.key or inst.scope.effect_key(site, inst.item)
         bound = None if due is None else due - ex.base
-        leg.spent = ctx = Context(ex, inst.scope.path(site), effect, inst.item, leg.number, n, bound)
+        leg.spent = ctx = Context(ex, inst.scope.path(site), key, inst.item, leg.number, started.attempt, bound)
     # As a partial: a function of its own would be seven objects more for the garbage collector, of each body.
     leg.handle = ex.host.begin(leg, partial(_body, leg, site, ctx, error, leg.token))
 
@@ -203,7 +213,7 @@ async def _body(leg: Leg, site: Site, ctx: Context | None, error: Failure | None
         ex.on_body()
     try:
         if ctx is not None and scope.state.shared is not None:
-            ctx.see(scope.state.shared, inst.node)
+            ctx.see(scope.state.shared, inst.node, inst.item)
         arguments = scope.arguments(inst, site, ctx, error)
     except Exception as misfit:
         leg.cause = misfit
@@ -317,8 +327,8 @@ def _record_cancelled(leg: Leg, started: Event) -> None:
     t = ex.t()
     cost, tokens = _spent(leg)
     event = Event(
-        t, "cancelled", started.node, inst.item, inst.generation, started.leg, started.attempt, "", t - started.t, cost,
-        tokens, key=started.key,
+        t, "cancelled", started.node, inst.item, inst.generation, started.leg, started.attempt, ex.cancelled_by,
+        t - started.t, cost, tokens, key=started.key,
     )  # fmt: skip
     ex.emit(inst, event)
 

@@ -47,7 +47,7 @@ class Context:
     _view: SharedView | None = None
 
     def __init__(
-        self, execution: Execution, node: str, effect: str, item: int, leg: int, attempt: int, due: int | None
+        self, execution: Execution, node: str, key: str, item: int, leg: int, attempt: int, due: int | None
     ) -> None:
         self._execution = execution
         self._due = due
@@ -56,7 +56,7 @@ class Context:
         self.item = None if item < 0 else item
         self.leg = leg
         self.attempt = attempt
-        self.idempotency_key = f"{execution.run_id}:{effect_key(effect, item)}"
+        self.idempotency_key = f"{execution.run_id}:{key}"
         self.deps = execution.deps
         self.cost = 0.0
         self.tokens = 0
@@ -139,9 +139,9 @@ class Context:
         """
         self._seen("update").write(changes, f"ctx.update in {self.node!r}")
 
-    def see(self, shared: SharedState, node: int) -> None:
+    def see(self, shared: SharedState, node: int, item: int) -> None:
         """Fix what of the shared context this attempt sees; its body has not begun."""
-        self._view = SharedView(shared.model, shared.values(shared.begun[node]))
+        self._view = SharedView(shared.model, shared.seen_by((node, item)))
 
     def written(self) -> dict[str, Any]:
         """Give what this attempt has written to the shared context, as JSON."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchkit.clock.dice import Stream, path_of
 from orchkit.clock.kernel import Host, Kernel, suspend
+from orchkit.engine.dropping import begin_lost_again
 from orchkit.engine.instance import Instance, Leg
 from orchkit.engine.plan import plan
 from orchkit.engine.program import Program
@@ -121,6 +122,8 @@ class Execution(Scope):
         self.pending: dict[tuple[str, int], Event] = {}
         self.askers: dict[tuple[str, int], Instance] = {}
         self.deferred: list[tuple[Leg, Callable[[], None]]] = []
+        self.held: list[Leg] = []
+        self.cancelled_by = ""
         self.causes: dict[tuple[str, int], BaseException] = {}
         self.error: BaseException | None = None
         self.driving = False
@@ -135,6 +138,11 @@ class Execution(Scope):
         return self
 
     # Time and luck
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended or stopped: nothing more happens."""
+        return self._over
 
     def elapsed(self) -> int:
         """Give the microseconds since the run started."""
@@ -301,6 +309,11 @@ class Execution(Scope):
             del self.scopes[scope.prefix]
         self._to_look_at.drop(scope.key)
 
+    def instances_of(self, state: ScopeState) -> dict[tuple[int, int], Instance]:
+        """Give what is open in a scope; nothing where that is over."""
+        scope = self if state is self.state else self.scopes.get(state.prefix)
+        return {} if scope is None else scope.instances
+
     def all_scopes(self) -> list[Scope]:
         """Give all scopes in which something is open, the run's own first."""
         return [self, *self.scopes.values()]
@@ -342,11 +355,27 @@ class Execution(Scope):
             return
         self.advance()
 
+    def go_on(self) -> None:
+        """Ask the plans of all scopes what follows from what somebody has done."""
+        for scope in self.scopes.values():
+            self.touch(scope)
+        self.advance()
+
+    def wake(self, legs: Sequence[Leg]) -> None:
+        """Let legs go on in the order of their keys, before anything new begins."""
+        self._advancing = True
+        try:
+            for leg in sorted(legs, key=lambda one: one.key):
+                if leg.coro is not None and _is_open(leg.inst):
+                    self.kernel.resume(leg, None)
+        finally:
+            self._advancing = False
+
     def _invalidate_stale(self) -> None:
         for scope in self.all_scopes():
             state = scope.state
-            while state.stale and self.error is None and (action := plan(state)) is not None:
-                scope.open_generation(action.node, action.item, state.stale[action.node, action.item])
+            while self.error is None and (state.decided or state.stale) and (action := plan(state)) is not None:
+                scope._do(action)
 
     def stop(self, status: str) -> None:
         """Start nothing new, cancel what is in flight in key order, and end the run."""
@@ -501,6 +530,7 @@ class Execution(Scope):
             return
         self._advancing = True  # what was wanted when the log was cut comes first, and what follows from it then
         try:
+            begin_lost_again(self)
             self._invalidate_stale()  # before any body: one whose input has changed must not start again
             for scope in sorted(self.scopes.values(), key=lambda one: one.key):
                 if scope.state.failing is not None:
@@ -519,6 +549,8 @@ class Execution(Scope):
         for key, opened in scope.state.open.items():
             if scope.state.stale.get((key[0], -1)) == "changed":
                 continue  # its code is another one, and what it has begun is about to be dropped
+            if key in scope.state.decided:
+                continue  # somebody has said what it comes to
             scope.instances[key] = inst = Instance(scope, *key)
             inst.records = deque(opened.events)
             self.unfed.append(inst)

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from orchkit.engine.approval import asking
-from orchkit.engine.attempt import attempt
+from orchkit.engine.attempt import attempt, first_attempt
 from orchkit.engine.policies.fallback import falling_back
 from orchkit.engine.policies.retry import retrying
 from orchkit.engine.program import Seat
@@ -40,7 +40,7 @@ def _protected(seat: Seat, leg: Leg) -> Coroutine[Any, Any, Outcome]:
 
 def _retried(seat: Seat, leg: Leg) -> Coroutine[Any, Any, Outcome]:
     retry = seat.site.retry
-    return attempt(leg, seat.site, 1) if retry is None else retrying(retry, leg, seat.site)
+    return attempt(leg, seat.site, first_attempt(leg)) if retry is None else retrying(retry, leg, seat.site)
 
 
 async def _picking(seat: Seat, inst: Instance) -> Outcome:

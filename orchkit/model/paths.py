@@ -15,13 +15,24 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from orchkit.model.graph import Graph
 
-__all__ = ["ESCALATE", "FALLBACK", "has_node", "node_of", "owner_of", "segment_of", "split_path", "static_path"]
+__all__ = [
+    "ESCALATE",
+    "FALLBACK",
+    "attempt_of",
+    "has_node",
+    "node_of",
+    "owner_of",
+    "segment_of",
+    "split_path",
+    "static_path",
+]
 
 FALLBACK: Final = "/fallback:"
 ESCALATE: Final = "/escalate:"
 
 _PLACE: Final = re.compile(r"/(?:fallback|escalate):.*$", re.DOTALL)
 _MARKS: Final = re.compile(r"(?:\[\d+\]|~\d+|\.\d+|#\d+)+(?=/)")
+_ATTEMPT: Final = re.compile(r"~(\d+)[^/]*/$")
 _TRIES: Final = re.compile(r"(?:~\d+|\.\d+)+(?=[#/])")
 
 
@@ -48,6 +59,18 @@ def segment_of(name: str, item: int = -1, leg: int = 0, attempt: int = 1, round:
     """
     marks = (f"[{item}]", item >= 0), (f"~{attempt}", attempt > 1), (f".{leg}", leg > 0), (f"#{round}", round > 0)
     return f"{name}{''.join(mark for mark, told in marks if told)}/"
+
+
+def attempt_of(prefix: str) -> int:
+    """Give the number of the attempt that has opened a scope.
+
+    Examples
+    --------
+    >>> attempt_of("enrich/"), attempt_of("lookup[3]~2/inner~4#1/")
+    (1, 4)
+    """
+    found = _ATTEMPT.search(prefix)
+    return int(found.group(1)) if found else 1
 
 
 def static_path(path: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from orchkit.errors import ContextConflict
+from orchkit.model.events import Event
 from orchkit.model.graph import Graph
 from orchkit.model.instances import MapState, Open
 from orchkit.model.paths import split_path
@@ -78,6 +79,15 @@ class ScopeState:
         Those of `effected` that somebody allowed to be repeated.
     withheld : bool
         Effects are skipped instead of started.
+    paused : bool
+        Somebody has paused the run: nothing new starts in it.
+    decided : dict
+        ``(node index, item)`` to the ``invalidated`` event by which somebody has decided what it comes to, until it
+        has come to that.
+    onward : dict
+        ``(node index, item)`` to the attempt with which its next generation begins: its scope is gone on with.
+    owner : tuple of int
+        ``(node index, item)`` of what has opened it, in the scope that it lies in.
     lenient : bool
         The log that is being folded was written by another shape of the graph.
     """
@@ -85,6 +95,7 @@ class ScopeState:
     __slots__ = (
         "before",
         "cancelling",
+        "decided",
         "effected",
         "errors",
         "failing",
@@ -100,7 +111,10 @@ class ScopeState:
         "lost",
         "maps",
         "nested",
+        "onward",
         "open",
+        "owner",
+        "paused",
         "picked",
         "prefix",
         "ready",
@@ -150,6 +164,10 @@ class ScopeState:
         self.fixed: set[int] = set()
         self.repeats: set[int] = set()
         self.withheld = False
+        self.paused = False
+        self.decided: dict[tuple[int, int], Event] = {}
+        self.onward: dict[tuple[int, int], int] = {}
+        self.owner = (-1, -1)
         self.lenient = False
 
     def generation(self, node: int, item: int = -1) -> int:
@@ -233,20 +251,28 @@ class RunState(ScopeState):
         By their prefixes. They stay when they have ended, for somebody may start one of their nodes again.
     spent : dict of str to int
         Prefixes of scopes that are gone, and the highest generation that was given out in each.
+    rekeyed : dict of str to int
+        Effects that somebody wanted once more, as their receivers know them, and for the how manieth time.
     """
 
-    __slots__ = ("last_t", "scopes", "spent")
+    __slots__ = ("last_t", "rekeyed", "scopes", "spent")
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self.last_t = 0
         self.scopes: dict[str, ScopeState] = {}
         self.spent: dict[str, int] = {}
+        self.rekeyed: dict[str, int] = {}
 
     def scope_of(self, path: str) -> ScopeState | None:
         """Give the scope that a path lies in, if there is one."""
         prefix = split_path(path)[0]
         return self.scopes.get(prefix) if prefix else self
+
+    def outer_of(self, scope: ScopeState) -> ScopeState:
+        """Give the scope that another one lies in."""
+        above = scope.prefix[:-1].rpartition("/")[0]
+        return self.scopes[f"{above}/"] if above else self
 
     def all_scopes(self) -> Iterator[ScopeState]:
         """Give its own scope and those that its nodes have opened."""

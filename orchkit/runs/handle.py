@@ -268,7 +268,7 @@ def shared_of(program: Program | None, run_id: str, events: Sequence[Event]) -> 
     conflict = shared.conflict(shared.everyone)
     if conflict is not None:
         raise _conflict(conflict, run_id)
-    return shared.model.load(shared.values(shared.everyone))
+    return shared.model.load(shared.whole())
 
 
 def _written(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
