@@ -118,6 +118,7 @@ class Execution(Scope):
         self.instances: dict[tuple[int, int], Instance] = {}
         self.scopes: dict[str, InnerScope] = {}
         self._to_look_at: SmallestFirst[tuple[int, ...]] = SmallestFirst()
+        self._to_mend: SmallestFirst[tuple[int, ...]] = SmallestFirst()
         self.unfed: deque[Instance] = deque()
         self.pending: dict[tuple[str, int], Event] = {}
         self.askers: dict[tuple[str, int], Instance] = {}
@@ -279,6 +280,8 @@ class Execution(Scope):
     def _advance(self) -> None:
         waiting = self._to_look_at
         while not self._over and self.error is None:
+            if self._to_mend and self._mend():
+                continue
             if self.act():
                 continue
             if not waiting:
@@ -288,10 +291,23 @@ class Execution(Scope):
             if scope is None or not scope.act():
                 waiting.drop(key)
 
+    def _mend(self) -> bool:
+        # What somebody has decided, and what has become stale, goes before anything that starts in any scope: after a
+        # restart it does too.
+        if self.state.stale or self.state.decided:
+            return self.act()
+        key = self._to_mend.first
+        scope = self.scopes.get(self._to_mend[key])
+        if scope is None or not (scope.state.stale or scope.state.decided) or not scope.act():
+            self._to_mend.drop(key)
+        return True
+
     def touch(self, scope: Scope) -> None:
         """Have the plan of an inner scope looked at: something has happened in it. The run's own always is."""
         if scope is not self:
             self._to_look_at.put(scope.key, scope.prefix)
+            if scope.state.stale or scope.state.decided:
+                self._to_mend.put(scope.key, scope.prefix)
 
     def enter(self, owner: Leg, program: Program, state: ScopeState, key: tuple[int, ...]) -> None:
         """Begin with a scope that an attempt has opened, as soon as that attempt waits for it."""
@@ -308,6 +324,7 @@ class Execution(Scope):
         if self.scopes.get(scope.prefix) is scope:
             del self.scopes[scope.prefix]
         self._to_look_at.drop(scope.key)
+        self._to_mend.drop(scope.key)
 
     def instances_of(self, state: ScopeState) -> dict[tuple[int, int], Instance]:
         """Give what is open in a scope; nothing where that is over."""
@@ -372,7 +389,7 @@ class Execution(Scope):
             self._advancing = False
 
     def _invalidate_stale(self) -> None:
-        for scope in self.all_scopes():
+        for scope in (self, *sorted(self.scopes.values(), key=lambda one: one.key)):
             state = scope.state
             while self.error is None and (state.decided or state.stale) and (action := plan(state)) is not None:
                 scope._do(action)
@@ -547,8 +564,8 @@ class Execution(Scope):
     def feed_later(self, scope: Scope) -> None:
         """Rebuild what is open in a scope; its records are fed to it in their turn."""
         for key, opened in scope.state.open.items():
-            if scope.state.stale.get((key[0], -1)) == "changed":
-                continue  # its code is another one, and what it has begun is about to be dropped
+            if scope.state.stale.get((key[0], -1)) == "changed" or scope.state.stale.get(key) == "inside":
+                continue  # what it has begun is about to be dropped, for its code or what it has opened is another
             if key in scope.state.decided:
                 continue  # somebody has said what it comes to
             scope.instances[key] = inst = Instance(scope, *key)

@@ -130,8 +130,10 @@ class Story:
     def check_beginning(self, state: RunState, event: Event) -> None:
         """See that nothing begins, or is skipped, below a node that is about to settle once more."""
         begins = event.kind == "asked" or (event.kind == "started" and event.attempt == 1)
-        if (begins and event.node in self.graph.index) or (event.kind == "skipped" and not event.status):
-            assert self.graph.index[event.node] not in state.unsure(), f"seed {self.seed}: {event} is too early"
+        if "/fallback:" not in event.node and (begins or (event.kind == "skipped" and not event.status)):
+            scope = state.scope_of(event.node)
+            assert scope is not None
+            assert scope.node(event.node) not in scope.unsure(), f"seed {self.seed}: {event} is too early"
 
     def begin(self, until: int | None = None) -> None:
         """Run from the start, to the end or up to an instant."""
