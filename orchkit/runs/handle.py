@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import count
 from typing import Any, Protocol
 
 from orchkit.engine.program import Program
@@ -319,7 +320,11 @@ def shared_of(program: Program | None, run_id: str, events: Sequence[Event]) -> 
 def _written(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
     open_: dict[tuple[str, int], list[Event]] = {}
     written: dict[str, dict[str, Any]] = {}
+    told = count(1)
     for event in events:
+        if event.kind == "context" and not event.node:
+            written[f"operator {next(told)}"] = event.body["changes"]
+            continue
         key = "".join(split_path(event.node)), event.item
         if event.kind == "invalidated":
             gone = event.node if event.item < 0 else f"{event.node}[{event.item}]"

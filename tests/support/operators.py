@@ -18,6 +18,7 @@ from orchkit.runs.simulate import prepare
 from tests.support.engines import Drive
 from tests.support.interventions import Story, number
 
+
 @dataclass
 class Moment:
     """One act: when it was done, which events of the log it made up to the one that decides it."""
@@ -126,7 +127,8 @@ class Operated:
             return repr(drive.execution.error)
         at = next((i for i, (a, b) in enumerate(zip(self.log, drive.log, strict=False)) if a != b), None)
         at = min(len(self.log), len(drive.log)) if at is None else at
-        return f"at {at + 1}: wanted\n{self.told(self.log[max(0, at - 30) : at + 3])}\ngot\n{self.told(drive.log[at : at + 3])}"
+        wanted, got = self.told(self.log[max(0, at - 30) : at + 3]), self.told(drive.log[at : at + 3])
+        return f"at {at + 1}: wanted\n{wanted}\ngot\n{got}"
 
     @staticmethod
     def told(log: list[Event]) -> str:
