@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orchkit.clock.kernel import OUTCOME, TIMER, Cancelled, ForeignAwait, suspend
-from orchkit.engine.context import Context, effect_key
+from orchkit.engine.context import Context
 from orchkit.engine.inside import degraded_inside, inside, written_inside
+from orchkit.engine.operating import wait_while_paused
 from orchkit.engine.policies.gated import let_in, trip
 from orchkit.engine.program import Site
 from orchkit.errors import AttemptTimeout, CodecError, ReplayMismatch, SimulationError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
     from orchkit.engine.instance import Leg
 
-__all__ = ["attempt", "failure_of", "outcome_of"]
+__all__ = ["attempt", "failure_of", "first_attempt", "outcome_of"]
 
 _NO_STRIKE = Strike()
 
@@ -53,6 +54,13 @@ def _first_lines(error: BaseException, limit: int = 2000) -> str:
     return text if len(text) <= limit else text[:limit] + " ..."
 
 
+def first_attempt(leg: Leg) -> int:
+    """Give the number of a generation's first attempt: a later one's where its scope is gone on with."""
+    inst = leg.inst
+    onward = inst.scope.state.onward
+    return onward.get((inst.node, inst.item), 1) if onward else 1
+
+
 def outcome_of(event: Event) -> Outcome:
     """Read an attempt's outcome back from its record."""
     if event.kind == "completed":
@@ -70,7 +78,9 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     """
     inst = leg.inst
     ex, path = inst.execution, inst.scope.path(site)
-    key = effect_key(inst.scope.effect_path(site), inst.item) if site.node.effect else ""
+    if ex.state.paused or inst.records:
+        await wait_while_paused(leg, site, n)
+    key = inst.scope.effect_key(site, inst.item) if site.node.effect else ""
     if ex.driving:
         inst.listeners[leg.number] = leg
     gated = ex.gatekeeper.of(path) if site.gates else None
@@ -209,9 +219,9 @@ def _begin(leg: Leg, site: Site, started: Event, error: Failure | None) -> None:
         ex.kernel.arm(leg, due, TIMER)
     ctx = None
     if site.function is not None and site.function.wants_ctx:
-        effect = inst.scope.effect_path(site)
+        key = started.key or inst.scope.effect_key(site, inst.item)
         bound = None if due is None else due - ex.base
-        leg.spent = ctx = Context(leg, site, effect, started.attempt, bound)
+        leg.spent = ctx = Context(leg, site, key, started.attempt, bound)
     # As a partial: a function of its own would be seven objects more for the garbage collector, of each body.
     leg.handle = ex.host.begin(leg, partial(_body, leg, site, started, ctx, error, leg.bodies))
 
@@ -223,7 +233,7 @@ async def _body(leg: Leg, site: Site, started: Event, ctx: Context | None, error
         ex.on_body()
     try:
         if ctx is not None and scope.state.shared is not None:
-            ctx.see(scope.state.shared, inst.node)
+            ctx.see(scope.state.shared, inst.node, inst.item)
         arguments = scope.arguments(inst, site, ctx, error)
     except Exception as misfit:
         leg.cause = misfit
@@ -350,8 +360,8 @@ def _record_cancelled(leg: Leg, started: Event) -> None:
     t = ex.t()
     cost, tokens = _spent(leg)
     event = Event(
-        t, "cancelled", started.node, inst.item, inst.generation, started.leg, started.attempt, "", t - started.t, cost,
-        tokens, key=started.key,
+        t, "cancelled", started.node, inst.item, inst.generation, started.leg, started.attempt, ex.cancelled_by,
+        t - started.t, cost, tokens, key=started.key,
     )  # fmt: skip
     ex.emit(inst, event)
 

@@ -51,7 +51,7 @@ class Context:
 
     _view: SharedView | None = None
 
-    def __init__(self, leg: Leg, site: Site, effect: str, attempt: int, due: int | None) -> None:
+    def __init__(self, leg: Leg, site: Site, key: str, attempt: int, due: int | None) -> None:
         inst = leg.inst
         self._execution = execution = inst.execution
         self._leg = leg
@@ -65,7 +65,7 @@ class Context:
         self.item = None if inst.item < 0 else inst.item
         self.leg = leg.number
         self.attempt = attempt
-        self.idempotency_key = f"{execution.run_id}:{effect_key(effect, inst.item)}"
+        self.idempotency_key = f"{execution.run_id}:{key}"
         self.deps = execution.deps
         self.cost = 0.0
         self.tokens = 0
@@ -297,9 +297,9 @@ class Context:
         if self._view is not None and delta:
             self._view.join(delta)
 
-    def see(self, shared: SharedState, node: int) -> None:
+    def see(self, shared: SharedState, node: int, item: int) -> None:
         """Fix what of the shared context this attempt sees; its body has not begun."""
-        self._view = SharedView(shared.model, shared.values(shared.begun[node]))
+        self._view = SharedView(shared.model, shared.seen_by((node, item)))
 
     def written(self) -> dict[str, Any]:
         """Give what this attempt has written to the shared context, as JSON."""

@@ -1,4 +1,4 @@
-"""Dropping what is open of a node whose next generation begins."""
+"""Opening the next generation of an instance: what is open of it is cancelled first, and recorded so."""
 
 from __future__ import annotations
 
@@ -10,20 +10,50 @@ from orchkit.model.events import ATTEMPT_ENDS, Event
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
-    from orchkit.engine.scope import Scope
     from orchkit.model.state import ScopeState
 
-__all__ = ["drop_open"]
+__all__ = ["begin_again", "begin_lost_again", "drop_open"]
+
+_BY_HAND = "operator"
 
 
-def drop_open(scope: Scope, node: int, item: int) -> None:
+def begin_again(execution: Execution, state: ScopeState, wanted: Event) -> None:
+    """Record an ``invalidated``, which says why and of what, in the place that it gets in the log.
+
+    What somebody's act cancels is marked as that. A log that ends between the two does not know of the act, and the
+    mark tells a resume that what was cancelled is to begin again.
+    """
+    execution.cancelled_by = _BY_HAND if wanted.by or wanted.status in ("retry", "override", "skip") else ""
+    node = state.node(wanted.node)
+    try:
+        drop_open(execution, state, node, wanted.item)
+    finally:
+        execution.cancelled_by = ""
+    execution.causes.pop((wanted.node, wanted.item), None)
+    if execution.error is None:
+        generation = state.generation(node) + 1
+        execution.record(msgspec.structs.replace(wanted, t=execution.t(), generation=generation))
+
+
+def begin_lost_again(execution: Execution) -> None:
+    """Let begin again what was cancelled for an act that did not come into the log."""
+    for state in [scope.state for scope in execution.all_scopes() if scope.state.failing is None]:
+        instances = execution.instances_of(state)
+        for node, item in sorted(state.open.keys() - instances.keys() - state.stale.keys() - state.decided.keys()):
+            last = state.open[node, item].events[-1]
+            if (last.kind, last.status) == ("cancelled", _BY_HAND) and (node, -1) not in state.stale:
+                name = state.prefix + state.graph.nodes[node].name
+                begin_again(execution, state, Event(0, "invalidated", name, item, status="cancelled"))
+
+
+def drop_open(execution: Execution, state: ScopeState, node: int, item: int) -> None:
     """Cancel what is open of a node (item -1: all of it) in order of its items, and record that."""
-    execution = scope.execution
-    for key in scope.state.open_of(node, item):
-        inst = scope.instances.pop(key, None)
+    instances = execution.instances_of(state)
+    for key in state.open_of(node, item):
+        inst = instances.pop(key, None)
         if inst is None:
-            _end_lost_inside(execution, scope.state, key)
-            _end_lost(execution, scope.state.open[key].events)
+            _end_lost_inside(execution, state, key)
+            _end_lost(execution, state.open[key].events)
         else:
             execution.hide_pending(inst)
             execution.kernel.cancel(inst)

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchkit.clock.dice import Stream, path_of
 from orchkit.clock.kernel import Host, Kernel, suspend
+from orchkit.engine.dropping import begin_lost_again
 from orchkit.engine.gatekeeper import Gatekeeper
 from orchkit.engine.gateroom import Gates
 from orchkit.engine.instance import Instance, Leg
@@ -123,10 +124,13 @@ class Execution(Scope):
         self.instances: dict[tuple[int, int], Instance] = {}
         self.scopes: dict[str, InnerScope] = {}
         self._to_look_at: SmallestFirst[tuple[int, ...]] = SmallestFirst()
+        self._to_mend: SmallestFirst[tuple[int, ...]] = SmallestFirst()
         self.unfed: deque[Instance] = deque()
         self.pending: dict[tuple[str, int], Event] = {}
         self.askers: dict[tuple[str, int], tuple[Instance, Seat]] = {}
         self.deferred: list[tuple[Leg, Callable[[], None]]] = []
+        self.held: list[Leg] = []
+        self.cancelled_by = ""
         self.causes: dict[tuple[str, int], BaseException] = {}
         self.error: BaseException | None = None
         self.driving = False
@@ -141,6 +145,11 @@ class Execution(Scope):
         return self
 
     # Time and luck
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended or stopped: nothing more happens."""
+        return self._over
 
     def elapsed(self) -> int:
         """Give the microseconds since the run started."""
@@ -279,6 +288,8 @@ class Execution(Scope):
     def _advance(self) -> None:
         waiting = self._to_look_at
         while not self._over and self.error is None:
+            if self._to_mend and self._mend():
+                continue
             if self.act():
                 continue
             if not waiting:
@@ -288,10 +299,23 @@ class Execution(Scope):
             if scope is None or not scope.act():
                 waiting.drop(key)
 
+    def _mend(self) -> bool:
+        # What somebody has decided, and what has become stale, goes before anything that starts in any scope: after a
+        # restart it does too.
+        if self.state.stale or self.state.decided:
+            return self.act()
+        key = self._to_mend.first
+        scope = self.scopes.get(self._to_mend[key])
+        if scope is None or not (scope.state.stale or scope.state.decided) or not scope.act():
+            self._to_mend.drop(key)
+        return True
+
     def touch(self, scope: Scope) -> None:
         """Have the plan of an inner scope looked at: something has happened in it. The run's own always is."""
         if scope is not self:
             self._to_look_at.put(scope.key, scope.state.id)
+            if scope.state.stale or scope.state.decided:
+                self._to_mend.put(scope.key, scope.state.id)
 
     def enter(self, owner: Leg, program: Program, state: ScopeState, key: tuple[int, ...]) -> None:
         """Begin with a scope that an attempt has opened, as soon as that attempt waits for it."""
@@ -331,6 +355,12 @@ class Execution(Scope):
             del self.scopes[scope.state.id]
         self._to_look_at.drop(scope.key)
         scope.owner.inner = tuple(one for one in scope.owner.inner if one is not scope)
+        self._to_mend.drop(scope.key)
+
+    def instances_of(self, state: ScopeState) -> dict[tuple[int, int], Instance]:
+        """Give what is open in a scope; nothing where that is over."""
+        scope = self if state is self.state else self.scopes.get(state.id)
+        return {} if scope is None else scope.instances
 
     def all_scopes(self) -> list[Scope]:
         """Give all scopes in which something is open, the run's own first."""
@@ -373,11 +403,27 @@ class Execution(Scope):
             return
         self.advance()
 
+    def go_on(self) -> None:
+        """Ask the plans of all scopes what follows from what somebody has done."""
+        for scope in self.scopes.values():
+            self.touch(scope)
+        self.advance()
+
+    def wake(self, legs: Sequence[Leg]) -> None:
+        """Let legs go on in the order of their keys, before anything new begins."""
+        self._advancing = True
+        try:
+            for leg in sorted(legs, key=lambda one: one.key):
+                if leg.coro is not None and _is_open(leg.inst):
+                    self.kernel.resume(leg, None)
+        finally:
+            self._advancing = False
+
     def _invalidate_stale(self) -> None:
-        for scope in self.all_scopes():
+        for scope in (self, *sorted(self.scopes.values(), key=lambda one: one.key)):
             state = scope.state
-            while state.stale and self.error is None and (action := plan(state)) is not None:
-                scope.open_generation(action.node, action.item, state.stale[action.node, action.item])
+            while self.error is None and (state.decided or state.stale) and (action := plan(state)) is not None:
+                scope._do(action)
 
     def stop(self, status: str) -> None:
         """Start nothing new, cancel what is in flight in key order, and end the run."""
@@ -540,6 +586,7 @@ class Execution(Scope):
         waiting, self.deferred = self.deferred, []
         self._advancing = True  # what was wanted when the log was cut comes first, and what follows from it then
         try:
+            begin_lost_again(self)
             self._invalidate_stale()  # before any body: one whose input has changed must not start again
             for scope in sorted(self.scopes.values(), key=lambda one: one.key):
                 if scope.state.failing is not None:
@@ -557,8 +604,10 @@ class Execution(Scope):
     def feed_later(self, scope: Scope) -> None:
         """Rebuild what is open in a scope; its records are fed to it in their turn."""
         for key, opened in scope.state.open.items():
-            if scope.state.stale.get((key[0], -1)) == "changed":
-                continue  # its code is another one, and what it has begun is about to be dropped
+            if scope.state.stale.get((key[0], -1)) == "changed" or scope.state.stale.get(key) == "inside":
+                continue  # what it has begun is about to be dropped, for its code or what it has opened is another
+            if key in scope.state.decided:
+                continue  # somebody has said what it comes to
             scope.instances[key] = inst = Instance(scope, *key)
             inst.records = deque(opened.events)
             self.unfed.append(inst)

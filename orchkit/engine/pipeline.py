@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchkit.engine.approval import asking
-from orchkit.engine.attempt import attempt
+from orchkit.engine.attempt import attempt, first_attempt
 from orchkit.engine.policies.branching import Work
 from orchkit.engine.policies.deadline import bounded
 from orchkit.engine.policies.escalate import escalating
@@ -54,7 +54,7 @@ def _protected(seat: Seat, leg: Leg) -> Coroutine[Any, Any, Outcome]:
 
 
 def _retried(site: Site, leg: Leg) -> Coroutine[Any, Any, Outcome]:
-    return attempt(leg, site, 1) if site.retry is None else retrying(site.retry, leg, site)
+    return attempt(leg, site, first_attempt(leg)) if site.retry is None else retrying(site.retry, leg, site)
 
 
 async def _picking(seat: Seat, inst: Instance) -> Outcome:

@@ -13,8 +13,8 @@ __all__ = ["Action", "plan"]
 class Action(NamedTuple):
     """One thing to do.
 
-    It is to "invalidate" an instance whose input has changed, "skip" a node, "withhold" an effect, "start" an
-    instance, or "close" a map whose items are done.
+    It is to "follow" what somebody has decided of an instance, "invalidate" one whose input has changed, "skip" a node,
+    "withhold" an effect, "start" an instance, or "close" a map whose items are done.
     """
 
     verb: str
@@ -37,8 +37,8 @@ def plan(state: ScopeState) -> Action | None:
     """
     if state.failing is not None or state.cancelling or state.status != "running":
         return None
-    if state.stale:
-        return Action("invalidate", *state.stale.first)
+    if state.decided or state.stale:
+        return Action("follow", *min(state.decided)) if state.decided else Action("invalidate", *state.stale.first)
     held = state.unsure() if state.before else ()
     for node in state.ready:
         if node in held:
@@ -47,10 +47,10 @@ def plan(state: ScopeState) -> Action | None:
             return Action("skip", node)
         spec = state.graph.nodes[node]
         withhold = state.withheld and spec.effect and state.standing[node] == READY
-        if withhold or spec.kind != "map":
-            return Action("withhold" if withhold else "start", node)
-        action = _of_map(state, node, spec.limit)
-        if action is not None:
+        if withhold:
+            return Action("withhold", node)
+        action = _of_map(state, node, spec.limit) if spec.kind == "map" else Action("start", node)
+        if action is not None and not (state.paused and action.verb == "start"):
             return action
     return None
 

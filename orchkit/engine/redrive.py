@@ -117,14 +117,15 @@ def _woken_by(event: Event) -> Any:
 def same(recorded: Event, wanted: Event) -> bool:
     """Say whether a pipeline emits what the log holds; times and values are the log's.
 
-    So is whether a ``completed`` was final: a step that is no effect any more still settles as its log says.
+    So is whether a ``completed`` was final: a step that is no effect any more still settles as its log says; and who
+    had something cancelled.
     """
     return (
         recorded.kind == wanted.kind
         and recorded.node == wanted.node
         and recorded.leg == wanted.leg
         and recorded.attempt == wanted.attempt
-        and (recorded.status == wanted.status or recorded.kind == "completed")
+        and (recorded.status == wanted.status or recorded.kind in ("completed", "cancelled"))
     )
 
 

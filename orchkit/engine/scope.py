@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orchkit.clock.dice import Stream, path_of
+from orchkit.engine.context import effect_key
+from orchkit.engine.dropping import begin_again
 from orchkit.engine.inside import outcome_inside
 from orchkit.engine.instance import Instance, Leg
+from orchkit.engine.operating import follow
 from orchkit.engine.pipeline import pipeline
 from orchkit.engine.plan import Action, plan
 from orchkit.errors import BudgetExhausted, ContextConflict
@@ -60,9 +63,15 @@ class Scope:
         """Give a site's path in the log."""
         return self.state.prefix + site.name
 
-    def effect_path(self, site: Site) -> str:
-        """Give the path that a site's effect is known by: the same for each attempt of what it lies within."""
-        return owner_of(self.state.prefix) + site.name
+    def effect_key(self, site: Site, item: int) -> str:
+        """Name a site's effect within the run, the same for each attempt of it and of what it lies within.
+
+        It changes only when somebody wants the effect once more.
+        """
+        path = owner_of(self.state.prefix) + site.name
+        key, again = effect_key(path, item), self.execution.state.rekeyed
+        time = max(again.get(key, 1), again.get(path, 1)) if again else 1
+        return key if time == 1 else f"{key}#{time}"
 
     def dice_at(self, site: Site, item: int, leg: int, n: int) -> Stream:
         """Give the luck of one attempt at a site."""
@@ -109,7 +118,7 @@ class Scope:
         state = self.state
         if state.failing is not None:
             return self.fail()
-        if (state.ready or state.stale) and (action := plan(state)) is not None:
+        if (state.ready or state.stale or state.decided) and (action := plan(state)) is not None:
             self._do(action)
             return True
         return not state.left and not self.instances and self.end()
@@ -123,6 +132,8 @@ class Scope:
                 self._launch(seat, action.node, action.item)
         elif action.verb == "close":
             self._close_map(seat, action.node)
+        elif action.verb == "follow":
+            follow(self.execution, self.state, (action.node, action.item))
         elif action.verb == "invalidate":
             self.open_generation(action.node, action.item, self.state.stale[action.node, action.item])
         else:
@@ -171,15 +182,11 @@ class Scope:
 
     def open_generation(self, node: int, item: int, status: str, why: str | None = None, by: str = "") -> None:
         """Open the next generation of a node or item; what is open of it is cancelled and recorded so."""
-        from orchkit.engine.dropping import drop_open
-
-        ex = self.execution
-        drop_open(self, node, item)
         name = self.state.prefix + self.program.seats[node].node.name
-        ex.causes.pop((name, item), None)
-        if ex.error is None:
-            generation = self.state.generation(node) + 1
-            self.record(Event(ex.t(), "invalidated", name, item, generation, status=status, by=by, body=why))
+        begin_again(
+            self.execution, self.state, Event(0, "invalidated", name, item, status=status, by=by, body=why)
+        )  # fmt: skip
+        self.execution.touch(self)
 
     # What instances come to
 

@@ -23,7 +23,7 @@ __all__ = [
 KINDS: Final = frozenset({
     "run_started", "started", "completed", "failed", "waiting", "hedged", "rejected", "tripped", "degraded", "skipped",
     "picked", "asked", "answered", "expired", "context", "injected", "invalidated", "paused", "resumed", "cancelled",
-    "suspended", "run_ended", "settled", "judged", "called",
+    "suspended", "run_ended", "settled", "judged", "called", "unpaused", "undone",
 })  # fmt: skip
 """The kinds of events; kinds may be added, never renamed."""
 

@@ -17,7 +17,7 @@ from orchkit.model.events import FINAL, Event
 from orchkit.model.generations import compare, invalidated, resumed
 from orchkit.model.graph import Graph
 from orchkit.model.instances import Child, MapState, Open
-from orchkit.model.nesting import NESTING, drop_children, nest
+from orchkit.model.nesting import NESTING, drop_children, intervened, nest, paused, told
 from orchkit.model.paths import has_node
 from orchkit.model.standings import DONE, FAILED, OPEN, SETTLED, SKIPPED
 from orchkit.model.state import RunState, ScopeState, map_state
@@ -45,6 +45,8 @@ def apply(state: RunState, event: Event) -> None:
             drop_children(state, event)
         if scope.graph.bodies:
             nest(state, scope, event)
+        if event.kind == "invalidated":
+            intervened(state, scope, event)
 
 
 def fold(graph: Graph, events: Iterable[Event], *, changed: bool = False) -> RunState:
@@ -135,6 +137,8 @@ def _opened(state: ScopeState, event: Event) -> Open:
                 state.shared.begin(node, state.values)
         else:
             _item_begun(state, node, event.item)
+        if state.shared is not None:
+            state.shared.look(key)
     instance.events.append(event)
     return instance
 
@@ -143,7 +147,8 @@ def _leave(state: ScopeState, node: int) -> None:
     try:
         state.ready.remove(node)
     except ValueError:
-        if not state.lenient:
+        # Somebody may decide what a node comes to before it may begin.
+        if not state.lenient and (node, -1) not in state.decided:
             raise
 
 
@@ -184,7 +189,7 @@ def _delivered(state: ScopeState, event: Event) -> None:
     _opened(state, event).value = event.body
     if event.key:
         state.effected.add(state.node(event.node))
-    elif event.status == "set":
+    elif event.status == "set" and event.item < 0:
         state.fixed.add(state.node(event.node))
 
 
@@ -202,6 +207,7 @@ def _settled(state: ScopeState, event: Event) -> None:
 def _settle(state: ScopeState, event: Event, status: str) -> None:
     node = state.node(event.node)
     instance = state.open.pop((node, event.item), None)
+    state.decided.pop((node, event.item), None)
     value = None if instance is None else instance.value
     if state.shared is not None and instance is not None and status != "failed":
         state.shared.keep(node, event.item, instance.events)
@@ -218,7 +224,7 @@ def _settle(state: ScopeState, event: Event, status: str) -> None:
         state.failure = event.body or {}
     elif event.item >= 0:
         _item_done(state, node, event.item, status, value)
-    elif state.graph.nodes[node].kind == "map" and (instance is None or not state.lenient):
+    elif state.graph.nodes[node].kind == "map" and instance is None:
         _map_done(state, node, status)
     elif instance is None and node in state.maps:
         _node_done(state, node, SETTLED[status], state.maps[node].delivered())  # it was a map once
@@ -245,15 +251,21 @@ def _map_done(state: ScopeState, node: int, status: str) -> None:
 
 def _skipped(state: ScopeState, event: Event) -> None:
     node = state.node(event.node)
-    if state.open.pop((node, event.item), None) is None and event.item < 0:
-        _leave(state, node)
+    if state.open.pop((node, event.item), None) is None:
+        if event.item < 0:
+            _leave(state, node)
+        else:
+            _item_begun(state, node, event.item)  # somebody has skipped it
+    state.decided.pop((node, event.item), None)
     if event.item >= 0:
         state.maps[node].degraded.add(event.item)
         state.maps[node].skipped.add(event.item)
         _item_done(state, node, event.item, event.status, None)
     else:
-        if event.status == "error":
+        if event.status in ("error", "operator"):
             state.errors.add(node)
+        if event.status == "operator":
+            state.fixed.add(node)
         _node_done(state, node, SKIPPED, None)
 
 
@@ -288,6 +300,19 @@ def _cancelled(state: ScopeState, event: Event) -> None:
         state.cancelling = True
 
 
+def _context(state: ScopeState, event: Event) -> None:
+    if event.node:
+        _opened(state, event)
+    else:
+        assert isinstance(state, RunState)
+        told(state, event.body["changes"])
+
+
+def _pause(state: ScopeState, event: Event) -> None:
+    assert isinstance(state, RunState)
+    paused(state, event.kind == "paused")
+
+
 def _mark(state: ScopeState, event: Event) -> None:
     """Nothing changes: it says that somebody stopped or went on."""
 
@@ -318,7 +343,9 @@ _APPLY: Final[dict[str, Callable[[ScopeState, Event], None]]] = {
     "tripped": _note,
     "judged": _note,
     "called": _note,
-    "context": _note,
+    "context": _context,
+    "paused": _pause,
+    "unpaused": _pause,
     "asked": _note,
     "answered": _delivered,
     "expired": _delivered,

@@ -17,7 +17,10 @@ from orchkit.model.events import Event
 from orchkit.model.standings import COMPLETED, DEGRADED, DONE, FAILED, IDLE, OPEN, SKIPPED
 from orchkit.model.state import ScopeState
 
-__all__ = ["compare", "invalidated", "reopen", "resumed"]
+__all__ = ["DECIDING", "compare", "invalidated", "reopen", "resumed"]
+
+DECIDING: Final = frozenset({"override", "skip"})
+"""Why an instance is invalidated that is not to begin again: somebody has decided what it comes to."""
 
 _BEGUN: Final = DONE | {OPEN, FAILED}
 
@@ -26,18 +29,21 @@ def invalidated(state: ScopeState, event: Event) -> None:
     """Open the next generation of a node, or of an item of a map."""
     node = state.node(event.node)
     if event.item < 0:
-        _node_again(state, node, event.generation)
+        _node_again(state, node, event)
     else:
         _item_again(state, node, event)
+    if event.status in DECIDING:
+        state.decided[node, event.item] = event
     if not state.stale:
         state.replaced.clear()
 
 
-def _node_again(state: ScopeState, node: int, generation: int) -> None:
+def _node_again(state: ScopeState, node: int, event: Event) -> None:
     for key in state.keys_of(node):
         state.stale.drop(key)
         state.open.pop(key, None)
-    state.generations[node] = {-1: generation, -2: generation}
+        _forget_plans(state, key, event)
+    state.generations[node] = {-1: event.generation, -2: event.generation}
     state.maps.pop(node, None)
     if node in state.ready:
         state.ready.remove(node)
@@ -47,6 +53,12 @@ def _node_again(state: ScopeState, node: int, generation: int) -> None:
         state.failing = None
 
 
+def _forget_plans(state: ScopeState, key: tuple[int, int], event: Event) -> None:
+    state.decided.pop(key, None)
+    if event.status != "inside":
+        state.onward.pop(key, None)
+
+
 def _item_again(state: ScopeState, node: int, event: Event) -> None:
     item, given = event.item, state.generations.setdefault(node, {})
     given[item] = given[-1] = event.generation
@@ -54,10 +66,14 @@ def _item_again(state: ScopeState, node: int, event: Event) -> None:
     if state.failing == (node, item):
         state.failing = None
     progress = state.maps[node]
+    _forget_plans(state, (node, item), event)
     if state.open.pop((node, item), None) is not None:
         progress.running -= 1
-    elif item not in progress.failed and item not in progress.again:
+    elif item < progress.next and item not in progress.failed and item not in progress.again:
         progress.done -= 1
+    while progress.next <= item:  # it has not begun, and somebody has decided what it comes to
+        progress.again.put(progress.next, "")
+        progress.next += 1
     progress.values[item] = None
     for items in (progress.skipped, progress.degraded, progress.failed):
         items.discard(item)

@@ -14,8 +14,9 @@ from orchkit.model.counters import begin
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.generations import reopen
 from orchkit.model.graph import Graph
-from orchkit.model.paths import segment_of
+from orchkit.model.paths import attempt_of, segment_of
 from orchkit.model.shared import SharedState
+from orchkit.model.standings import IDLE, READY
 from orchkit.model.state import RunState, ScopeState, result_of
 
 __all__ = [
@@ -25,9 +26,12 @@ __all__ = [
     "drop_children",
     "drop_scopes",
     "inner_input",
+    "intervened",
     "nest",
+    "paused",
     "prefix_of",
     "result_type",
+    "told",
 ]
 
 AGAIN: Final = "again"
@@ -77,7 +81,7 @@ def nest(run: RunState, scope: ScopeState, event: Event) -> None:
     if spec.body is None:
         return
     if event.kind == "invalidated":
-        if event.status not in ("failed", "cancelled"):
+        if event.status not in ("failed", "cancelled", "inside"):
             drop_scopes(run, scope, node, event.item)
     elif event.node != scope.prefix + spec.name:
         return  # a fallback's
@@ -95,6 +99,17 @@ def _next_round(run: RunState, scope: ScopeState, event: Event) -> None:
     before.status = "completed"
     if event.status == AGAIN:
         _open(run, scope, event, round + 1, result_of(before), before)
+    else:
+        _drop_later(run, scope, event, round + 1)
+
+
+def _drop_later(run: RunState, scope: ScopeState, event: Event, round: int) -> None:
+    # Somebody has stepped into an earlier round, and it needs fewer of them now.
+    prefixes = scope.nested[scope.node(event.node), event.item]
+    while (prefix := prefix_of(scope, event, round)) in prefixes:
+        prefixes.remove(prefix)
+        _drop(run, prefix)
+        round += 1
 
 
 def _open(
@@ -103,9 +118,13 @@ def _open(
     node = scope.node(event.node)
     prefix = prefix_of(scope, event, round)
     there = run.scopes.get(prefix)
+    prefixes = scope.nested.setdefault((node, event.item), [])
+    if prefix in prefixes:
+        prefixes.remove(prefix)
+    prefixes.append(prefix)  # the latest comes last
     if there is not None and there.input == value:
         if there.status != "running":
-            reopen(there)  # it had failed, or was cancelled: what is done in it stays done
+            reopen(there)  # it had failed, was cancelled or stepped into: what is done in it stays done
         return
     if there is not None:
         _drop(run, prefix)
@@ -113,22 +132,19 @@ def _open(
     assert body is not None
     inner = run.scopes[prefix] = ScopeState(body, prefix, run.spent.get(prefix, 0) + 1)
     inner.input = value
-    inner.withheld = scope.withheld
+    inner.owner = node, event.item
+    inner.withheld, inner.paused = scope.withheld, scope.paused
     inner.lenient = scope.lenient
     if inner.shared is None and scope.shared is not None:
         inner.shared = SharedState(body, scope.shared.model)
     if inner.shared is not None and scope.shared is not None and body.shared is None:
-        onto = scope.shared.values(scope.shared.begun[node]) if before is None else _after(before)
-        inner.shared.onto = onto
-    prefixes = scope.nested.setdefault((node, event.item), [])
-    if prefix not in prefixes:
-        prefixes.append(prefix)
+        if before is None:
+            inner.shared.onto = scope.shared.seen_by((node, event.item))
+            inner.shared.told = scope.shared.told_since((node, event.item))
+        else:
+            assert before.shared is not None
+            inner.shared.onto = before.shared.whole()
     begin(inner)
-
-
-def _after(scope: ScopeState) -> dict[str, Any]:
-    assert scope.shared is not None
-    return scope.shared.values(scope.shared.everyone)
 
 
 def _close(run: RunState, scope: ScopeState, event: Event) -> None:
@@ -141,6 +157,52 @@ def _close(run: RunState, scope: ScopeState, event: Event) -> None:
             inner.status = event.kind
         if inner.effected:
             scope.effected.add(scope.node(event.node))
+        if inner.shared is not None and inner.shared.has_heard and inner.shared.model is _model_of(scope):
+            assert scope.shared is not None
+            scope.shared.look((scope.node(event.node), event.item))
+
+
+def _model_of(scope: ScopeState) -> Any:
+    return None if scope.shared is None else scope.shared.model
+
+
+def intervened(run: RunState, scope: ScopeState, event: Event) -> None:
+    """Note what an ``invalidated`` means beyond its own scope: for who has opened that, and for an effect's key."""
+    if event.key:
+        name, _, time = event.key.rpartition("#")
+        run.rekeyed[name] = int(time)
+    if scope is run or scope.status == "running":
+        return
+    if scope.failing is None and scope.status == "failed":
+        scope.status = "cancelled"  # what had failed it is to begin again, and nothing else
+    _go_back_into(run, scope)
+
+
+def _go_back_into(run: RunState, scope: ScopeState) -> None:
+    # Somebody has stepped into a scope that is over: what had opened it begins again, and goes on with it.
+    outer, (node, item) = run.outer_of(scope), scope.owner
+    outer.onward[node, item] = attempt_of(scope.prefix)
+    progress = outer.maps.get(node)
+    waits = outer.standing[node] in (IDLE, READY) if item < 0 else progress is not None and item in progress.again
+    if not waits:
+        outer.stale.put((node, item), "inside")
+    if outer is not run and outer.status != "running":
+        _go_back_into(run, outer)
+
+
+def paused(run: RunState, is_so: bool) -> None:
+    """Let nothing new start in any scope, or let it start again."""
+    for scope in run.all_scopes():
+        scope.paused = is_so
+
+
+def told(run: RunState, changes: dict[str, Any]) -> None:
+    """Let what begins from now on see what an operator has written to the shared context."""
+    if run.shared is None:
+        return
+    for scope in run.all_scopes():
+        if scope.shared is not None and scope.shared.model is run.shared.model:
+            scope.shared.tell(changes)
 
 
 def drop_scopes(run: RunState, scope: ScopeState, node: int, item: int = -1) -> None:

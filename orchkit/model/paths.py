@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ESCALATE",
     "FALLBACK",
+    "attempt_of",
     "children_of",
     "has_node",
     "node_of",
@@ -34,6 +35,7 @@ ESCALATE: Final = "/escalate:"
 _PLACE: Final = re.compile(r"/(?:fallback|escalate):.*$", re.DOTALL)
 _MARKS: Final = re.compile(r"(?:\[\d+\]|~\d+|\.\d+|#\d+)+(?=/)|\([^()/]*\)(?=/|$)")
 _CHILD: Final = re.compile(r"\)(?=/|$)")
+_ATTEMPT: Final = re.compile(r"~(\d+)[^/]*/$")
 _TRIES: Final = re.compile(r"(?:~\d+|\.\d+)+(?=[#/])")
 
 
@@ -60,6 +62,18 @@ def segment_of(name: str, item: int = -1, leg: int = 0, attempt: int = 1, round:
     """
     marks = (f"[{item}]", item >= 0), (f"~{attempt}", attempt > 1), (f".{leg}", leg > 0), (f"#{round}", round > 0)
     return f"{name}{''.join(mark for mark, told in marks if told)}/"
+
+
+def attempt_of(prefix: str) -> int:
+    """Give the number of the attempt that has opened a scope.
+
+    Examples
+    --------
+    >>> attempt_of("enrich/"), attempt_of("lookup[3]~2/inner~4#1/")
+    (1, 4)
+    """
+    found = _ATTEMPT.search(prefix)
+    return int(found.group(1)) if found else 1
 
 
 def static_path(path: str) -> str:

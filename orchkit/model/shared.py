@@ -67,21 +67,27 @@ class SharedState:
         Per node that has settled live, its ancestors and itself.
     before : dict of int to dict
         Per node that was invalidated and has not settled again, what it had written, by item.
+    told : list of dict
+        What operators have written, in the order of the log.
+    heard : dict
+        ``(node, item)`` to how much of `told` there was when that instance began; 0 where it says nothing.
     onto : dict
         What was there at first: the defaults, or in a scope that a node has opened what that node sees. Do not change.
     """
 
-    __slots__ = ("_graph", "_last", "before", "begun", "live", "model", "onto", "writes")
+    __slots__ = ("_graph", "_last", "before", "begun", "heard", "live", "model", "onto", "told", "writes")
 
     def __init__(self, graph: Graph, model: SharedModel) -> None:
         self._graph = graph
-        self._last: tuple[int, dict[str, Any]] | None = None
+        self._last: tuple[int, dict[str, Any]] | None = None  # a mask, and what it comes to with all that was told
         self.model = model
         self.onto: Mapping[str, Any] = model.defaults
         self.writes: dict[int, dict[int, dict[str, Any]]] = {}
         self.begun: dict[int, int] = {}
         self.live: dict[int, int] = {}
         self.before: dict[int, dict[int, Any]] = {}
+        self.told: list[dict[str, Any]] = []
+        self.heard: dict[tuple[int, int], int] = {}
 
     def ancestors(self, node: int, values: Sequence[Any]) -> int:
         """Give the ancestors that a node has now: its live sources, the routes that picked it, and theirs."""
@@ -98,6 +104,21 @@ class SharedState:
     def begin(self, node: int, values: Sequence[Any]) -> None:
         """Fix what a node sees: its first instance has begun."""
         self.begun[node] = self.ancestors(node, values)
+
+    def tell(self, changes: dict[str, Any]) -> None:
+        """Take what an operator writes: what begins from now on sees it."""
+        self.told.append(changes)
+        self._last = None
+
+    def look(self, key: tuple[int, int]) -> None:
+        """Fix how much an instance sees of what operators have written: it begins."""
+        if self.told:
+            self.heard[key] = len(self.told)
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether somebody who has written something knew what an operator had."""
+        return any((node, item) in self.heard for node, written in self.writes.items() for item in written)
 
     def keep(self, node: int, item: int, events: Sequence[Event]) -> None:
         """Take the writes of an instance that has settled live."""
@@ -145,14 +166,44 @@ class SharedState:
         """All nodes that have settled live."""
         return sum(1 << node for node in self.live)
 
-    def values(self, mask: int) -> dict[str, Any]:
-        """Fold what a set of nodes wrote; the dict is shared, do not change it.
+    def values(self, mask: int, heard: int = 0) -> dict[str, Any]:
+        """Fold what a set of nodes and the first so many updates of operators wrote.
 
-        The last one is kept, because the items of a map all ask for the same.
+        The dict is shared, do not change it. The last one is kept, because the items of a map all ask for the same.
         """
+        if heard < len(self.told):
+            return self.model.fold(self._in_order(mask, heard), self.onto)
         if self._last is None or self._last[0] != mask:
-            self._last = mask, self.model.fold((delta for _, delta in self._of(mask)), self.onto)
+            self._last = mask, self.model.fold(self._in_order(mask, heard), self.onto)
         return self._last[1]
+
+    def whole(self) -> dict[str, Any]:
+        """Fold what everybody wrote, operators too; do not change it."""
+        return self.values(self.everyone, len(self.told))
+
+    def seen_by(self, key: tuple[int, int]) -> dict[str, Any]:
+        """Fold what an instance sees that has begun; do not change it."""
+        return self.values(self.begun[key[0]], self.heard.get(key, 0))
+
+    def told_since(self, key: tuple[int, int]) -> list[dict[str, Any]]:
+        """Give what operators have written since an instance began."""
+        return self.told[self.heard.get(key, 0) :]
+
+    def _in_order(self, mask: int, heard: int) -> Iterator[dict[str, Any]]:
+        # An operator's update comes behind what those wrote who did not know it, and before what those wrote who did.
+        # The order of the graph goes before that: what a node wrote never comes behind what follows it.
+        if not self.told:
+            yield from (delta for _, delta in self._of(mask))
+            return
+        placed: list[tuple[int, int, dict[str, Any]]] = [(i, 1, delta) for i, delta in enumerate(self.told[:heard])]
+        after: dict[int, int] = {}
+        for (node, item), delta in self._of(mask):
+            known = self.live.get(node, 0)
+            least = max((place for other, place in after.items() if other != node and known >> other & 1), default=0)
+            place = max(least, self.heard.get((node, item), 0))
+            after[node] = max(after.get(node, 0), place)
+            placed.append((place, 0, delta))
+        yield from (delta for *_, delta in sorted(placed, key=lambda one: one[:2]))
 
     def delta(self) -> dict[str, Any]:
         """Give what all nodes wrote as one delta."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from orchkit.errors import ContextConflict
+from orchkit.model.events import Event
 from orchkit.model.graph import Graph
 from orchkit.model.instances import Child, MapState, Open
 from orchkit.model.paths import children_of, split_path
@@ -81,6 +82,15 @@ class ScopeState:
         Those of `effected` that somebody allowed to be repeated.
     withheld : bool
         Effects are skipped instead of started.
+    paused : bool
+        Somebody has paused the run: nothing new starts in it.
+    decided : dict
+        ``(node index, item)`` to the ``invalidated`` event by which somebody has decided what it comes to, until it
+        has come to that.
+    onward : dict
+        ``(node index, item)`` to the attempt with which its next generation begins: its scope is gone on with.
+    owner : tuple of int
+        ``(node index, item)`` of what has opened it, in the scope that it lies in.
     lenient : bool
         The log that is being folded was written by another shape of the graph.
     """
@@ -88,6 +98,7 @@ class ScopeState:
     __slots__ = (
         "before",
         "cancelling",
+        "decided",
         "effected",
         "errors",
         "failing",
@@ -104,7 +115,10 @@ class ScopeState:
         "lost",
         "maps",
         "nested",
+        "onward",
         "open",
+        "owner",
+        "paused",
         "picked",
         "prefix",
         "ready",
@@ -155,6 +169,10 @@ class ScopeState:
         self.fixed: set[int] = set()
         self.repeats: set[int] = set()
         self.withheld = False
+        self.paused = False
+        self.decided: dict[tuple[int, int], Event] = {}
+        self.onward: dict[tuple[int, int], int] = {}
+        self.owner = (-1, -1)
         self.lenient = False
 
     def generation(self, node: int, item: int = -1) -> int:
@@ -240,9 +258,11 @@ class RunState(ScopeState):
         Ids of scopes that are gone, and the highest generation that was given out in each.
     children : dict of str to Child
         What bodies have called, by its id.
+    rekeyed : dict of str to int
+        Effects that somebody wanted once more, as their receivers know them, and for the how manieth time.
     """
 
-    __slots__ = ("children", "last_t", "scopes", "spent")
+    __slots__ = ("children", "last_t", "rekeyed", "scopes", "spent")
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
@@ -250,6 +270,7 @@ class RunState(ScopeState):
         self.scopes: dict[str, ScopeState] = {}
         self.spent: dict[str, int] = {}
         self.children: dict[str, Child] = {}
+        self.rekeyed: dict[str, int] = {}
 
     def scope_of(self, path: str) -> ScopeState | None:
         """Give the scope that a path lies in, if there is one."""
@@ -263,6 +284,11 @@ class RunState(ScopeState):
         if not self.children:
             return None
         return next((self.children[one] for one in children_of(path) if one in self.children), None)
+
+    def outer_of(self, scope: ScopeState) -> ScopeState:
+        """Give the scope that another one lies in."""
+        above = scope.prefix[:-1].rpartition("/")[0]
+        return self.scopes.get(f"{above}/", self)
 
     def all_scopes(self) -> Iterator[ScopeState]:
         """Give its own scope and those that its nodes have opened."""

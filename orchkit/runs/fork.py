@@ -23,6 +23,7 @@ from orchkit.model.wording import nearest
 from orchkit.runs import live
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.handle import Handle, PastRun
+from orchkit.runs.operating import Deed
 
 __all__ = ["EFFECTS", "Fork", "Planned", "fork"]
 
@@ -115,6 +116,10 @@ class Fork:
         self.go()
         return self._now.outcome()
 
+    def paused(self) -> bool:
+        """Say whether somebody has paused it, once it goes."""
+        return self._now.paused()
+
     def settled(self) -> Future[None]:
         """Give a future that is done when only people are awaited, or nobody; starts nothing."""
         return self._now.settled()
@@ -135,6 +140,10 @@ class Fork:
         """Stop it for now; nothing to do for one that has not started."""
         if self._live is not None:
             self._live.suspend(by=by, why=why)
+
+    def operate(self, deed: Deed) -> None:
+        """Do what somebody wants of it, once it goes."""
+        self._now.operate(deed)
 
 
 def fork(run: Handle, at: str | None, set_: Mapping[str, Any], program: Program | None, effects: str) -> Fork:
@@ -213,7 +222,7 @@ def _open_effects(program: Program, state: RunState) -> set[int]:
 
 def _is_kept(program: Program, event: Event, dropped: set[int]) -> bool:
     if not event.node:
-        return event.kind == "run_started"
+        return event.kind in ("run_started", "context")  # an operator's update, which what is kept may have seen
     return has_node(program.graph, event.node) and node_of(program.graph, event.node) not in dropped
 
 

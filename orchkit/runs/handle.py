@@ -6,23 +6,26 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import count
 from typing import Any, Protocol
 
 from orchkit.engine.program import Program
 from orchkit.errors import ContextConflict, DefinitionError, RunCancelled, RunError
 from orchkit.model.codec import codec_for
-from orchkit.model.events import Event, canonical_digest, exact_digest, settles
+from orchkit.model.events import ATTEMPT_ENDS, Event, canonical_digest, exact_digest, settles
 from orchkit.model.fold import fold
 from orchkit.model.nesting import result_type
-from orchkit.model.paths import split_path
+from orchkit.model.paths import segment_of, split_path
 from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
 from orchkit.model.shared import winning_writes
 from orchkit.model.state import RunState, result_of
+from orchkit.runs.operating import Deed, is_paused, refusal
 
 __all__ = [
     "Handle",
     "PastRun",
+    "attempts_in_flight",
     "failed_end",
     "failing_key",
     "last_try",
@@ -53,6 +56,9 @@ class Handle(Protocol):
     def outcome(self) -> Future[Any]:
         """Give the future of its result, which raises `RunError` when it ended without one."""
 
+    def paused(self) -> bool:
+        """Say whether somebody has paused it."""
+
     def settled(self) -> Future[None]:
         """Give a future that is done when only people are awaited, or nobody."""
 
@@ -67,6 +73,9 @@ class Handle(Protocol):
 
     def suspend(self, *, by: str, why: str) -> None:
         """Stop it for now; it can be resumed."""
+
+    def operate(self, deed: Deed) -> None:
+        """Do what somebody wants of it; returns when that is durable."""
 
 
 class PastRun:
@@ -113,7 +122,7 @@ class PastRun:
         if last is None or last.kind not in ("run_ended", "suspended"):
             if self._holder is None:
                 return "orphaned"
-            return "waiting" if only_people(self._events) else "running"
+            return "waiting" if only_people(self._events) or self._is_quiet() else "running"
         return last.status if last.kind == "run_ended" else "suspended"
 
     def outcome(self) -> Future[Any]:
@@ -144,6 +153,13 @@ class PastRun:
                 run_id=self.head.run_id,
             )
         return run_error(self.head, self._events)
+
+    def paused(self) -> bool:
+        """Say whether its log leaves it paused."""
+        return is_paused([event.kind for event in self._events])
+
+    def _is_quiet(self) -> bool:
+        return self.paused() and not attempts_in_flight(self._events)
 
     def settled(self) -> Future[None]:
         """Give a future that is already done."""
@@ -178,6 +194,18 @@ class PastRun:
         """Refuse for a run without an end: nothing executes it; nothing to do for one that has ended."""
         if self._open():
             raise self._idle()
+
+    def operate(self, deed: Deed) -> None:
+        """Refuse, and say what to do instead."""
+        if self._holder is not None and self._open():
+            raise self._elsewhere()
+        if self.head.mode == "virtual":
+            raise RunError(
+                f"{deed.said}: run {self.head.run_id!r} was simulated, and is over; act on one from wf.start, or "
+                "simulate a world that gives other values",
+                run_id=self.head.run_id,
+            )
+        raise refusal(self.head.run_id, self.status(), deed.said)
 
     def _open(self) -> bool:
         return self.status() in ("orphaned", "suspended", "running", "waiting")
@@ -215,6 +243,24 @@ def only_people(events: Sequence[Event]) -> list[Event]:
             busy -= gone
             asked = {one: question for one, question in asked.items() if one not in gone}
     return [] if busy else list(asked.values())
+
+
+def attempts_in_flight(events: Sequence[Event]) -> bool:
+    """Say whether a log leaves an attempt open, other than one that waits for what it has opened."""
+    going: set[tuple[str, int, int, int]] = set()
+    for event in events:
+        attempt = event.node, event.item, event.leg, event.attempt
+        if event.kind == "started":
+            inside = split_path(event.node)[0]
+            going = {one for one in going if not (inside and _lies_in(inside, one))} | {attempt}
+        elif event.kind in ATTEMPT_ENDS:
+            going.discard(attempt)
+    return bool(going)
+
+
+def _lies_in(prefix: str, attempt: tuple[str, int, int, int]) -> bool:
+    node, item, leg, n = attempt
+    return re.fullmatch(rf"{re.escape(segment_of(node, item, leg, n)[:-1])}(#\d+)?/", prefix) is not None
 
 
 def receipt(head: Head, events: Sequence[Event]) -> str:
@@ -268,13 +314,17 @@ def shared_of(program: Program | None, run_id: str, events: Sequence[Event]) -> 
     conflict = shared.conflict(shared.everyone)
     if conflict is not None:
         raise _conflict(conflict, run_id)
-    return shared.model.load(shared.values(shared.everyone))
+    return shared.model.load(shared.whole())
 
 
 def _written(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
     open_: dict[tuple[str, int], list[Event]] = {}
     written: dict[str, dict[str, Any]] = {}
+    told = count(1)
     for event in events:
+        if event.kind == "context" and not event.node:
+            written[f"operator {next(told)}"] = event.body["changes"]
+            continue
         key = "".join(split_path(event.node)), event.item
         if event.kind == "invalidated":
             gone = event.node if event.item < 0 else f"{event.node}[{event.item}]"

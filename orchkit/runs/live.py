@@ -20,6 +20,7 @@ from orchkit.clock.live import EngineThread, engine_thread
 from orchkit.engine.approval import Answer
 from orchkit.engine.execution import Execution
 from orchkit.engine.gateroom import Gates
+from orchkit.engine.operating import is_quiet
 from orchkit.engine.policies.escalate import fits
 from orchkit.engine.program import Program
 from orchkit.errors import (
@@ -40,6 +41,7 @@ from orchkit.model.records import Head
 from orchkit.runs.changes import go_on_from, rehearse
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.handle import failing_key, run_error, typed_result
+from orchkit.runs.operating import Deed, prepared, refusal
 
 __all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start", "suspend_runs_of"]
 
@@ -156,7 +158,7 @@ class LiveRun:
 
     def _quiet(self) -> bool:
         execution = self._execution
-        return self._outcome.done() or execution.awaits_people()
+        return self._outcome.done() or execution.awaits_people() or is_quiet(execution)
 
     def _tell_settled(self) -> None:
         if self._quiet():
@@ -236,7 +238,7 @@ class LiveRun:
         return self.store.events(self.head.run_id)
 
     def status(self) -> str:
-        """Give its status; "waiting" when only people are awaited."""
+        """Give its status; "waiting" when only people are awaited, be it that they let it go on."""
         execution = self._execution
         if execution.error is not None:
             return "suspended" if isinstance(execution.error, RunSuspended) else "orphaned"
@@ -262,6 +264,10 @@ class LiveRun:
                 f"a step of run {self.head.run_id!r} waits for its own run, which waits for the step",
                 run_id=self.head.run_id,
             )
+
+    def paused(self) -> bool:
+        """Say whether somebody has paused it."""
+        return self._execution.state.paused
 
     def settled(self) -> Future[None]:
         """Give a future that is done when only people are awaited, or nobody; refused inside its own steps."""
@@ -364,6 +370,28 @@ class LiveRun:
         by, why = _checked_text("by", by, self.head.run_id), _checked_text("why", why, self.head.run_id)
         self._act(lambda: self._execution.suspend(by, why))
 
+    def operate(self, deed: Deed) -> None:
+        """Do what somebody wants of it; returns when that is durable.
+
+        Raises
+        ------
+        DefinitionError
+            If a name or a value does not fit.
+        RunError
+            If it has ended, or what is named has not begun.
+        """
+        run_id = self.head.run_id
+        _checked_text("by", deed.by, run_id), _checked_text("why", deed.why, run_id)
+        act = prepared(self._program, run_id, deed)
+
+        def check_and_act() -> None:
+            if self._execution.is_over:
+                raise refusal(run_id, self.status(), deed.said)
+            act(self._execution)
+            self._engine.host.pump()  # what begins may have a bound
+
+        self._act(check_and_act)
+
     def _act(self, action: Callable[[], None]) -> None:
         self._refuse_forked()
         told: Future[None] = Future()
@@ -373,7 +401,7 @@ class LiveRun:
             self._engine.host.go_on(action)
             self._execution.journal.when_durable(lambda error: _tell(told, error))
 
-        self._engine.call(act)
+        self._engine.call(act)  # what it refuses comes out here
         if not self._engine.on_it():
             told.result()
 

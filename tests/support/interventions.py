@@ -16,8 +16,9 @@ from orchkit.model.fold import fold
 from orchkit.model.graph import Graph
 from orchkit.model.instances import MapState
 from orchkit.model.records import Head
+from orchkit.model.shared import SharedState
 from orchkit.model.standings import COMPLETED, SKIPPED
-from orchkit.model.state import RunState
+from orchkit.model.state import RunState, ScopeState
 from orchkit.runs.changes import GoingOn, go_on_from
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.simulate import prepare
@@ -26,12 +27,20 @@ from tests.support.engines import Drive
 from tests.support.graphs import Bodies, random_workflow
 
 
-def everything(state: RunState) -> dict[str, Any]:
-    """Give all that a state holds, as plain values."""
-    held = {name: getattr(state, name) for name in RunState.__slots__ if name not in ("graph", "maps", "open")}
+def everything(state: ScopeState) -> dict[str, Any]:
+    """Give all that a state holds, as plain values, and all that its scopes do."""
+    slots = [name for one in type(state).__mro__ for name in getattr(one, "__slots__", ())]
+    held = {name: getattr(state, name) for name in slots if name not in ("graph", "maps", "open", "shared", "scopes")}
     held["maps"] = {i: {n: getattr(m, n) for n in MapState.__slots__} for i, m in state.maps.items()}
     held["open"] = {key: (one.events, one.value, one.degraded) for key, one in state.open.items()}
+    if state.shared is not None:
+        held["shared"] = {n: getattr(state.shared, n) for n in SharedState.__slots__ if n not in UNSAID}
+    if isinstance(state, RunState):
+        held["scopes"] = {prefix: everything(scope) for prefix, scope in state.scopes.items()}
     return held
+
+
+UNSAID = ("_graph", "_last", "model")
 
 
 def number(*parts: Any) -> int:
@@ -121,8 +130,10 @@ class Story:
     def check_beginning(self, state: RunState, event: Event) -> None:
         """See that nothing begins, or is skipped, below a node that is about to settle once more."""
         begins = event.kind == "asked" or (event.kind == "started" and event.attempt == 1)
-        if (begins and event.node in self.graph.index) or (event.kind == "skipped" and not event.status):
-            assert self.graph.index[event.node] not in state.unsure(), f"seed {self.seed}: {event} is too early"
+        if "/fallback:" not in event.node and (begins or (event.kind == "skipped" and not event.status)):
+            scope = state.scope_of(event.node)
+            assert scope is not None
+            assert scope.node(event.node) not in scope.unsure(), f"seed {self.seed}: {event} is too early"
 
     def begin(self, until: int | None = None) -> None:
         """Run from the start, to the end or up to an instant."""

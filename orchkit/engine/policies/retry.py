@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchkit.clock.dice import JITTER
 from orchkit.clock.kernel import TIMER, micro, suspend
-from orchkit.engine.attempt import attempt
+from orchkit.engine.attempt import attempt, first_attempt
 from orchkit.model.events import Event
 from orchkit.model.policies import Retry
 
@@ -20,20 +20,20 @@ __all__ = ["retrying"]
 
 async def retrying(policy: Retry, leg: Leg, site: Site) -> Outcome:
     """Attempt until one succeeds, the attempts are used up, or an error is not worth another."""
-    n = 1
+    n = first = first_attempt(leg)
     while True:
         outcome = await attempt(leg, site, n)
         failure = outcome.failure
-        if failure is None or n >= policy.attempts or not failure.transient:
+        if failure is None or n - first + 1 >= policy.attempts or not failure.transient:
             return outcome
-        await _wait(policy, leg, site, n, failure.retry_after)
+        await _wait(policy, leg, site, n, n - first + 1, failure.retry_after)
         n += 1
 
 
-async def _wait(policy: Retry, leg: Leg, site: Site, n: int, retry_after: float | None) -> None:
+async def _wait(policy: Retry, leg: Leg, site: Site, n: int, time: int, retry_after: float | None) -> None:
     inst = leg.inst
     ex, scope = inst.execution, inst.scope
-    seconds = policy.wait.seconds(n, scope.dice_at(site, inst.item, leg.number, n).uniform(JITTER))
+    seconds = policy.wait.seconds(time, scope.dice_at(site, inst.item, leg.number, n).uniform(JITTER))
     if retry_after is not None:
         seconds = max(seconds, retry_after)
     wanted = Event(
