@@ -63,8 +63,10 @@ def _feed(execution: Execution, event: Event) -> None:
     inst = execution.instances.get(key)
     if inst is None or not inst.records or inst.records[0] is not event:
         return  # its pipeline has already said it again
-    if event.kind == "context":
-        inst.records.popleft()  # it is for the fold alone: the record of the attempt's end follows, or it starts again
+    if event.kind in ("context", "escalated"):
+        # The one is for the fold alone: the record of the attempt's end follows, or it starts again. The other is for
+        # people: the question goes on waiting.
+        inst.records.popleft()
         return
     kernel = execution.kernel
     kernel.now = execution.base + event.t
@@ -95,14 +97,15 @@ def _woken_by(event: Event) -> Any:
 def same(recorded: Event, wanted: Event) -> bool:
     """Say whether a pipeline emits what the log holds; times and values are the log's.
 
-    So is whether a ``completed`` was final: a step that is no effect any more still settles as its log says.
+    So is whether a ``completed`` was final: a step that is no effect any more still settles as its log says; and
+    whether an answer was edited, which follows from the values.
     """
     return (
         recorded.kind == wanted.kind
         and recorded.node == wanted.node
         and recorded.leg == wanted.leg
         and recorded.attempt == wanted.attempt
-        and (recorded.status == wanted.status or recorded.kind == "completed")
+        and (recorded.status == wanted.status or recorded.kind in ("completed", "answered"))
     )
 
 

@@ -171,6 +171,10 @@ def _delivered(state: RunState, event: Event) -> None:
         state.fixed.add(state.graph.index[event.node])
 
 
+def _answered(state: RunState, event: Event) -> None:
+    _opened(state, event).value = event.body  # its key says from where it came: it is no effect's
+
+
 def _degraded(state: RunState, event: Event) -> None:
     instance = _opened(state, event)
     instance.degraded = True
@@ -290,7 +294,8 @@ _APPLY: Final[dict[str, Callable[[RunState, Event], None]]] = {
     "picked": _note,
     "context": _note,
     "asked": _note,
-    "answered": _delivered,
+    "answered": _answered,
+    "escalated": _note,
     "expired": _delivered,
     "cancelled": _cancelled,
     "settled": _settled,
