@@ -96,7 +96,9 @@ def refuse_unknown(head: Head, events: Sequence[Event], open_: Collection[Key], 
         raise late(head, events, *settled)
     names = [question_id(*key) for key in open_]
     if not names:
-        raise ApprovalUnknown(f"run {head.run_id!r} does not ask {name!r} now; open: none", run_id=head.run_id, node=name)
+        raise ApprovalUnknown(
+            f"run {head.run_id!r} does not ask {name!r} now; open: none", run_id=head.run_id, node=name
+        )
     hint = nearest(name, names).replace("there are:", "open:")
     raise ApprovalUnknown(f"run {head.run_id!r} does not ask {name!r} now; {hint}", run_id=head.run_id, node=name)
 

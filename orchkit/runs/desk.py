@@ -1,0 +1,296 @@
+"""The desk of a live run: where answers to its open questions arrive, from wherever they come.
+
+They come from this process (`answer`), from an approver (`asked`), and as letters in the store that others have sent
+(`take`, and `look_before_end` when a question is about to expire). Each is validated and delivered to the run as what
+happened before anything that is overdue, and whoever sent it is told what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orchkit.engine.approval import Answer
+from orchkit.errors import AnswerInvalid, AnswerLate, OrchkitError, RunError
+from orchkit.model.events import Event
+from orchkit.model.questions import TAKEN, Key, deadline, fate, find_question, key_of_letter, late, refuse_unknown
+from orchkit.model.records import ANSWER, ESCALATION, Head, Letter
+from orchkit.runs.clerk import Approver, Clerk, Question
+from orchkit.runs.mail import checked_text, fitted, mailbox_of
+from orchkit.runs.postman import Look, postman_of
+
+if TYPE_CHECKING:
+    from orchkit.clock.live import EngineThread
+    from orchkit.engine.execution import Execution
+    from orchkit.engine.instance import Instance
+    from orchkit.model.graph import Graph
+    from orchkit.model.protocols import RunStore
+
+__all__ = ["Desk"]
+
+
+class Desk:
+    """Takes answers to the open questions of one run that this process executes.
+
+    Parameters
+    ----------
+    head : Head
+    graph : Graph
+    execution : Execution
+    engine : EngineThread
+    log : callable
+        Gives the run's whole log.
+    store : RunStore
+    approver : callable, optional
+        Asked for each question.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        graph: Graph,
+        execution: Execution,
+        engine: EngineThread,
+        log: Callable[[], list[Event]],
+        store: RunStore,
+        approver: Approver | None,
+    ) -> None:
+        self._head = head
+        self._graph = graph
+        self._execution = execution
+        self._engine = engine
+        self._log = log
+        self._mailbox = mailbox_of(store)
+        self._postman = None if self._mailbox is None else postman_of(self._mailbox)
+        self._clerk = None if approver is None else Clerk(approver, self._approve)
+        self._handled: set[str] = set()  # letters that are on their way, or of which was said what became of them
+        self._due = False
+        if self._postman is not None:
+            execution.on_deadline = self._about_to_expire
+
+    @property
+    def run_id(self) -> str:
+        """The run's."""
+        return self._head.run_id
+
+    def close(self) -> None:
+        """Take nothing more: the run has ended, or is executed here no more."""
+        self._execution.on_deadline = None
+        if self._postman is not None:
+            self._postman.leave(self)
+
+    # On the engine's thread
+
+    def asked(self) -> None:
+        """See to the question that has just become visible."""
+        if self._postman is not None:
+            self._postman.watch(self)
+        if self._clerk is not None:
+            # What was put there last: dicts keep the order, and a question that is shown anew was taken out before.
+            (node, item), asked = next(reversed(self._execution.pending.items()))
+            name = self._graph.nodes[node].name
+            self._clerk.ask(Question.of(self.run_id, name, item, asked))
+
+    def look_at_once(self) -> None:
+        """Read what was sent while nobody executed the run, also to what is not open any more."""
+        self._due = True
+        if self._postman is not None:
+            self._postman.watch(self)
+
+    def _about_to_expire(self, inst: Instance, asked: Event) -> None:
+        assert self._postman is not None
+        self._postman.look(Look(self, inst, inst.token, asked))
+
+    def _deliver(self, key: tuple[int, int], answer: Answer) -> None:
+        inst = self._execution.instances.get(key)
+        if inst is None or key not in self._execution.pending:
+            answer.told(AnswerLate("another answer, or the deadline, was first"))
+            return
+        inst.answers = [*inst.answers, answer]
+        # Filed like an outcome, before what is overdue: nobody is punished for a loop that was busy.
+        self._engine.host.deliver(inst, inst.token, answer)
+
+    def _go_on(self, inst: Instance, token: int, answer: Answer | None) -> None:
+        if answer is not None and inst.token != token:
+            answer.told(AnswerLate("the run was stopped first"))
+            return
+        if answer is not None:
+            inst.answers = [*inst.answers, answer]
+        self._engine.host.deliver(inst, token, answer)
+
+    def _hand_on(self, key: tuple[int, int], event: Event, told: Callable[[BaseException | None], None]) -> None:
+        """Record that a question was handed to somebody else."""
+        execution = self._execution
+        if key not in execution.pending:
+            told(AnswerLate("the question is not open any more"))
+            return
+        self._engine.host.stamp()
+        generation = execution.pending[key].generation
+        try:
+            execution.record(msgspec.structs.replace(event, t=execution.t(), generation=generation))
+        except BaseException as error:
+            execution.abort(error)
+            told(error)
+            return
+        execution.journal.when_durable(told)
+
+    # From anywhere but the engine's thread
+
+    def answer(self, name: str, value: Any, *, by: str, via: str, item: int | None) -> None:
+        """Answer an open question; returns when the answer is durable.
+
+        Raises
+        ------
+        ApprovalUnknown
+            If no question of that name is open, or several are.
+        AnswerInvalid
+            If the answer does not fit; the question stays open.
+        AnswerLate
+            If another answer or the deadline came first; it says which, and when.
+        """
+        by = checked_text("by", by, self.run_id)
+        key = self._find(name, item)
+        value = fitted(self._graph, key[0], value, self.run_id)
+        self._wait(key, lambda told: self._deliver(key, Answer(value, by, told, via)))
+
+    def escalate(self, name: str, *, to: str, by: str, why: str, via: str, item: int | None) -> None:
+        """Hand an open question to somebody else; returns when that is recorded.
+
+        Raises
+        ------
+        ApprovalUnknown
+            If no question of that name is open, or several are.
+        AnswerLate
+            If it is not open any more.
+        """
+        key = self._find(name, item)
+        event = self._escalated(key, to, why, by, via)
+        self._wait(key, lambda told: self._hand_on(key, event, told))
+
+    def _escalated(self, key: tuple[int, int], to: str, why: str, by: str, via: str) -> Event:
+        to, why, by = (checked_text(what, text, self.run_id) for what, text in (("to", to), ("why", why), ("by", by)))
+        name = self._graph.nodes[key[0]].name
+        return Event(0, "escalated", name, key[1], by=by, key=via, body={"to": to, "why": why})
+
+    def _wait(self, key: tuple[int, int], act: Callable[[Callable[[BaseException | None], None]], None]) -> None:
+        if self._engine.on_it():
+            raise RunError("run.answer was called on the engine's own thread, which it would block; await it elsewhere")
+        done: Future[None] = Future()
+        self._engine.submit(lambda: act(partial(_tell, done))).result()
+        try:
+            done.result()
+        except AnswerLate:
+            raise late(self._head, self._log(), *self._named(key)) from None
+
+    def _named(self, key: tuple[int, int]) -> Key:
+        return self._graph.nodes[key[0]].name, key[1]
+
+    def _find(self, name: str, item: int | None) -> tuple[int, int]:
+        by_name = {self._named(key): key for key in list(self._execution.pending)}
+        found = find_question(by_name, name, item, self.run_id)
+        if found is None:
+            refuse_unknown(self._head, self._log(), by_name, name, item)
+            raise AssertionError
+        return by_name[found]
+
+    def _approve(self, question: Question, value: Any, by: str) -> None:
+        with suppress(AnswerLate):  # a person was quicker
+            self.answer(question.node, value, by=by, via="approver", item=question.item)
+
+    # On the postman's thread
+
+    def is_waiting(self) -> bool:
+        """Say whether letters are to be looked for."""
+        return self._due or bool(self._execution.pending)
+
+    def take(self, letters: list[Letter]) -> None:
+        """See to the letters to this run of which nobody has said what became of them."""
+        self._due = False
+        for letter in letters:
+            if letter.id not in self._handled:
+                self._take(letter)
+
+    def _take(self, letter: Letter) -> None:
+        key = self._open(letter)
+        if key is None:
+            said = fate(self._head, self._log(), letter)
+            if said is not None:
+                self._say(letter, said)
+        elif letter.kind == ESCALATION:
+            self._handled.add(letter.id)
+            body = msgspec.json.decode(letter.text)
+            event = self._escalated(key, body["to"], body["why"], letter.by, key_of_letter(letter))
+            self._submit(lambda: self._hand_on(key, event, partial(self._told, letter)))
+        elif self._is_in_time(letter, key):
+            answer = self._read(letter, key[0])
+            if answer is not None:
+                self._submit(lambda: self._deliver(key, answer))
+
+    def _open(self, letter: Letter) -> tuple[int, int] | None:
+        node = self._graph.index.get(letter.node)
+        key = None if node is None else (node, letter.item)
+        asked = None if key is None else self._execution.pending.get(key)
+        return key if asked is not None and asked.generation == letter.generation else None
+
+    def _is_in_time(self, letter: Letter, key: tuple[int, int]) -> bool:
+        # One that is not is answered once the question has expired, by what the log says then.
+        asked = self._execution.pending.get(key)
+        ends = None if asked is None else deadline(self._execution.base, asked)
+        return ends is None or letter.sent <= ends
+
+    def _read(self, letter: Letter, node: int) -> Answer | None:
+        self._handled.add(letter.id)
+        try:
+            value = fitted(self._graph, node, msgspec.json.decode(letter.text), self.run_id, recorded=True)
+        except AnswerInvalid as error:
+            self._say(letter, f"invalid: {error}")
+            return None
+        return Answer(value, letter.by, partial(self._told, letter), key_of_letter(letter))
+
+    def _told(self, letter: Letter, error: BaseException | None) -> None:
+        if error is None:
+            self._say(letter, TAKEN)
+        else:
+            # What that means the log says: it was late, or the run was stopped, and then it is still to be taken.
+            self._handled.discard(letter.id)
+            self._due = True
+
+    def _say(self, letter: Letter, said: str) -> None:
+        self._handled.add(letter.id)
+        assert self._mailbox is not None
+        with suppress(OrchkitError):  # the log tells it too
+            self._mailbox.tell(letter, said)
+
+    def _submit(self, act: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: Python ends
+            self._engine.submit(act)
+
+    def look_before_end(self, look: Look, letters: list[Letter]) -> None:
+        """Let a question go on that is about to expire: with the first valid answer that was sent in time, or none."""
+        asked, ends = look.asked, deadline(self._execution.base, look.asked) or 0
+        for letter in letters:
+            fits = (letter.node, letter.item, letter.generation) == (asked.node, asked.item, asked.generation)
+            if fits and letter.kind == ANSWER and letter.id not in self._handled and letter.sent <= ends:
+                answer = self._read(letter, look.inst.node)
+                if answer is not None:
+                    self.hand_in(look, answer)
+                    return
+        self.hand_in(look, None)
+
+    def hand_in(self, look: Look, answer: Answer | None) -> None:
+        """Resume a question that is about to expire."""
+        self._submit(lambda: self._go_on(look.inst, look.token, answer))
+
+
+def _tell(future: Future[None], error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,132 @@
+"""The postman: one thread a store that looks for letters to the runs of this process while they have open questions.
+
+It looks, rather than being told by whoever owns the file: a process that has just lost its owner then misses nothing,
+and an answer of a person may take a quarter of a second. Where this process owns the file it is woken at once.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from orchkit.errors import OrchkitError
+
+if TYPE_CHECKING:
+    from orchkit.engine.instance import Instance
+    from orchkit.model.events import Event
+    from orchkit.runs.desk import Desk
+    from orchkit.runs.mail import Mailbox
+
+__all__ = ["Look", "Postman", "postman_of"]
+
+_PAUSE: Final = 0.25  # seconds between two looks while a question is open
+_IDLE: Final = 5.0  # seconds without an open question, after which its thread ends
+
+
+class Look(NamedTuple):
+    """A question that is about to expire, and waits for whether an answer lies in the store."""
+
+    desk: Desk
+    inst: Instance
+    token: int
+    asked: Event
+
+
+class Postman:
+    """Brings letters from one store to the desks of the runs that are executed here.
+
+    Parameters
+    ----------
+    mailbox : Mailbox
+    """
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.pid = os.getpid()
+        self._mailbox = weakref.ref(mailbox)  # which keeps this, and is not to be kept by it
+        self._desks: set[Desk] = set()
+        self._looks: deque[Look] = deque()
+        self._lock = threading.Lock()
+        self._goes = False
+
+    def watch(self, desk: Desk) -> None:
+        """Look for letters to a run from now on, for as long as it waits for some."""
+        with self._lock:
+            self._desks.add(desk)
+        self._wake()
+
+    def leave(self, desk: Desk) -> None:
+        """Look for letters to a run no more."""
+        with self._lock:
+            self._desks.discard(desk)
+
+    def look(self, look: Look) -> None:
+        """Look once more for an answer before a question expires, however long the store cannot be asked."""
+        self._looks.append(look)
+        self._wake()
+
+    def _wake(self) -> None:
+        mailbox = self._mailbox()
+        if mailbox is None:
+            return
+        with self._lock:
+            if not self._goes:
+                self._goes = True
+                with suppress(RuntimeError):  # Python ends
+                    threading.Thread(target=self._serve, args=(mailbox,), daemon=True, name="orchkit-postman").start()
+        mailbox.mailed.set()
+
+    def _serve(self, mailbox: Mailbox) -> None:
+        try:
+            while not mailbox.is_closed():
+                waits = self._waits()
+                called = mailbox.mailed.wait(_PAUSE if waits else _IDLE)
+                mailbox.mailed.clear()
+                if not waits and not called and self._may_go():
+                    return
+                with suppress(OrchkitError):  # the file has no owner just now, or one that says nothing
+                    self._round(mailbox)
+            while self._looks:  # nothing will ever be found, and the run is to hear that the store takes no more
+                self._looks[0].desk.hand_in(self._looks.popleft(), None)
+        except BaseException:
+            self._goes = False
+            raise
+        self._goes = False
+
+    def _waits(self) -> bool:
+        with self._lock:
+            return bool(self._looks) or any(desk.is_waiting() for desk in self._desks)
+
+    def _may_go(self) -> bool:
+        with self._lock:
+            self._goes = bool(self._looks) or any(desk.is_waiting() for desk in self._desks)
+            return not self._goes
+
+    def _round(self, mailbox: Mailbox) -> None:
+        while self._looks:
+            look = self._looks[0]
+            look.desk.look_before_end(look, mailbox.unread([look.desk.run_id], fenced=True))
+            self._looks.popleft()
+        with self._lock:
+            desks = {desk.run_id: desk for desk in self._desks if desk.is_waiting()}
+        if not desks:
+            return
+        letters = mailbox.unread(list(desks), fenced=False)
+        for run_id, desk in desks.items():
+            desk.take([letter for letter in letters if letter.run == run_id])
+
+
+_POSTMEN: weakref.WeakKeyDictionary[Mailbox, Postman] = weakref.WeakKeyDictionary()
+_POSTMEN_LOCK = threading.Lock()
+
+
+def postman_of(mailbox: Mailbox) -> Postman:
+    """Give the postman of a store; a forked child gets its own, because threads do not survive a fork."""
+    with _POSTMEN_LOCK:
+        postman = _POSTMEN.get(mailbox)
+        if postman is None or postman.pid != os.getpid():
+            postman = _POSTMEN[mailbox] = Postman(mailbox)
+        return postman
