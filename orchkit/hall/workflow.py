@@ -17,8 +17,8 @@ from orchkit.hall.run import Run
 from orchkit.hall.store import Store
 from orchkit.runs import live
 from orchkit.runs.approvers import checked_approver
-from orchkit.runs.clerk import Approver
 from orchkit.runs.checks import dump_input, refuse_misses
+from orchkit.runs.clerk import Approver
 
 if TYPE_CHECKING:
     import os

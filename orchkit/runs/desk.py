@@ -43,8 +43,6 @@ class Desk:
     graph : Graph
     execution : Execution
     engine : EngineThread
-    log : callable
-        Gives the run's whole log.
     store : RunStore
     approver : callable, optional
         Asked for each question.
@@ -56,7 +54,6 @@ class Desk:
         graph: Graph,
         execution: Execution,
         engine: EngineThread,
-        log: Callable[[], list[Event]],
         store: RunStore,
         approver: Approver | None,
     ) -> None:
@@ -64,10 +61,10 @@ class Desk:
         self._graph = graph
         self._execution = execution
         self._engine = engine
-        self._log = log
+        self._store = store
         self._mailbox = mailbox_of(store)
         self._postman = None if self._mailbox is None else postman_of(self._mailbox)
-        self._clerk = None if approver is None else Clerk(approver, self._approve)
+        self._clerk: Clerk | None = None if approver is None else Clerk(approver, self._approve)
         self._handled: set[str] = set()  # letters that are on their way, or of which was said what became of them
         self._due = False
         if self._postman is not None:
@@ -80,7 +77,7 @@ class Desk:
 
     def close(self) -> None:
         """Take nothing more: the run has ended, or is executed here no more."""
-        self._execution.on_deadline = None
+        self._execution.on_deadline = self._clerk = None  # or what has ended would be a cycle
         if self._postman is not None:
             self._postman.leave(self)
 
@@ -186,6 +183,10 @@ class Desk:
             done.result()
         except AnswerLate:
             raise late(self._head, self._log(), *self._named(key)) from None
+
+    def _log(self) -> list[Event]:
+        events = list(self._execution.events)
+        return self._store.events(self.run_id) if self._execution.forgot else events
 
     def _named(self, key: tuple[int, int]) -> Key:
         return self._graph.nodes[key[0]].name, key[1]

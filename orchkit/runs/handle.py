@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
 from orchkit.engine.program import Program
-from orchkit.errors import ContextConflict, DefinitionError, RunCancelled, RunError
+from orchkit.errors import ApprovalUnknown, ContextConflict, DefinitionError, RunCancelled, RunError
 from orchkit.model.codec import codec_for
 from orchkit.model.events import Event, canonical_digest, exact_digest, settles
 from orchkit.model.fold import fold
 from orchkit.model.graph import Graph
 from orchkit.model.paths import FALLBACK
 from orchkit.model.protocols import RunStore
-from orchkit.model.questions import open_questions
+from orchkit.model.questions import open_questions, refuse_unknown
 from orchkit.model.records import Head
 from orchkit.model.shared import winning_writes
 from orchkit.model.state import RunState, result_of
@@ -167,19 +168,21 @@ class PastRun:
 
     def answer(self, name: str, value: Any, *, by: str, item: int | None, via: str = "python") -> str | None:
         """Send the answer to whoever executes the run, or will; refused for a run that asks nothing any more."""
-        store = self._mailbox(name)
+        store = self._mailbox(name, item)
         by = checked_text("by", by, self.head.run_id)
         return send_answer(store, self.head, self._graph(), name, value, by=by, via=via, item=item)
 
     def escalate(self, name: str, *, to: str, by: str, why: str, item: int | None, via: str = "python") -> str | None:
         """Hand a question to somebody else, by whoever executes the run, or will."""
-        store = self._mailbox(name)
+        store = self._mailbox(name, item)
         to, by, why = (checked_text(*one, self.head.run_id) for one in (("to", to), ("by", by), ("why", why)))
         return send_escalation(store, self.head, name, to=to, by=by, why=why, via=via, item=item)
 
-    def _mailbox(self, name: str) -> Mailbox:
+    def _mailbox(self, name: str, item: int | None) -> Mailbox:
         store = mailbox_of(self.store)
         if store is None or self.status() in ("completed", "degraded"):
+            with suppress(ApprovalUnknown):
+                refuse_unknown(self.head, self._events, (), name, item)
             raise self._idle(name)
         return store
 

@@ -51,7 +51,8 @@ def present(handle: Handle) -> Handle:
     going = live_run(store, run_id)
     if going is not None:
         return going
-    if store is None or mailbox_of(store) is None or not isinstance(handle, LiveRun):
+    stopped = isinstance(handle, LiveRun) and handle.status() in ("suspended", "orphaned", "failed", "cancelled")
+    if store is None or mailbox_of(store) is None or not stopped:
         return handle
     holder = store.holders().get(run_id)  # type: ignore[attr-defined]  # whoever takes letters has them
     return PastRun(handle.head, store.events(run_id), handle.program, holder=holder, store=store)
@@ -104,7 +105,7 @@ class LiveRun:
             on_question=self._asked,
             on_end=self._ended,
         )
-        self._desk = Desk(head, program.graph, self._execution, self._engine, self.log, store, approver)
+        self._desk = Desk(head, program.graph, self._execution, self._engine, store, approver)
 
     # On the engine's thread
 
