@@ -1,8 +1,9 @@
-"""``orchkit inbox`` and ``orchkit answer``: what runs ask people, and what people say, also to runs that nobody executes.
+"""``orchkit inbox`` and ``orchkit answer``: what runs ask people, and what people say, whoever executes the runs.
 
 JSON of ``inbox``: ``store``, ``questions``: a list of run, workflow, node, item, id, asked and deadline (UTC), left
-(s), shown, prefill, assigned, kept, executed_by. JSON of ``answer``: ``store``, ``run``, ``node``, ``item``, ``outcome``:
-"taken", or where the answer lies; ``error`` if it was refused, and then ``outcome`` is "late", "invalid" or "unknown".
+(s), shown, prefill, assigned, kept, executed_by. JSON of ``answer``: ``store``, ``run``, ``node``, ``item``,
+``outcome``: "taken", or where the answer lies; and where it was refused ``error``, and ``outcome`` "late", "invalid" or
+"unknown".
 
 An answer that is late, does not fit or fits no question ends with 1; one that is kept for the next resume with 0.
 """

@@ -250,7 +250,9 @@ def _wait(store: Mailbox, head: Head, asked: Event, letter: Letter, before: list
         holder = None
         if said is None and looks % _LOOKS == 0:
             holder = store.holders().get(letter.run)
-            said = _derived(store, head, letter)
+            said = fate(head, store.events(letter.run), letter)
+            if said is not None and holder is None:
+                store.tell(letter, said)  # whoever executed the run did not come to it
             if said is None and ends is not None and letter.sent > ends:
                 store.tell(letter, f"late: it could be answered until {utc(ends)} UTC")
                 raise _over(head, asked, ends)
@@ -263,13 +265,6 @@ def _wait(store: Mailbox, head: Head, asked: Event, letter: Letter, before: list
         if wall_micro() > until:
             return f"sent: the process that executes run {letter.run!r} has not taken it yet"
         threading.Event().wait(_LOOK)
-
-
-def _derived(store: Mailbox, head: Head, letter: Letter) -> str | None:
-    said = fate(head, store.events(letter.run), letter)
-    if said is not None:
-        store.tell(letter, said)  # whoever executed it did not come to it
-    return said
 
 
 def _heard(store: Mailbox, head: Head, letter: Letter, said: str) -> None:
