@@ -13,6 +13,7 @@ from __future__ import annotations
 import getpass
 import json
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +28,7 @@ from orchkit.cli._common import (
     records,
     whole_run_id,
 )
-from orchkit.cli._terminal import plain, seconds, table, when
+from orchkit.cli._terminal import WIDTH, plain, seconds, table, when
 from orchkit.errors import AnswerInvalid, AnswerLate, ApprovalError
 
 __all__ = ["answer", "inbox"]
@@ -81,7 +82,7 @@ def answer(
         if as_json:
             print_json({**told, "outcome": kept or "taken"})
         else:
-            typer.echo(plain(kept or f"taken: {node} of run {run_id}", 1000))
+            typer.echo(fill(plain(kept or f"taken: {node} of run {run_id}", 1000), WIDTH))
 
 
 def _word(error: ApprovalError) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.bridge import wait_async, wait_blocking
 from orchkit.errors import ApprovalUnknown, DefinitionError, RunError
+from orchkit.model.questions import question_id
 from orchkit.runs.answers import answers_frame
 from orchkit.runs.fork import Fork, fork
 from orchkit.runs.frames import event_frame
@@ -217,7 +218,7 @@ class Run:
         Parameters
         ----------
         name : str
-            The approval's.
+            The approval's, or its id, such as "review[3]".
         item : int, optional
             Which one, where several are open under the name; without it, the first.
 
@@ -232,7 +233,7 @@ class Run:
             If it is not open.
         """
         for event in self._handle.pending():
-            if event.node == name and item in (None, event.item):
+            if name in (event.node, question_id(event.node, event.item)) and item in (None, event.item):
                 return event.body["show"]
         raise ApprovalUnknown(
             f"run {self.id!r} does not ask {name!r} now; open: {', '.join(self.pending()) or 'none'}",

@@ -7,7 +7,7 @@ happened before anything that is overdue, and whoever sent it is told what becam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -15,13 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from orchkit.clock.ids import wall_micro
 from orchkit.engine.approval import Answer
 from orchkit.errors import AnswerInvalid, AnswerLate, OrchkitError, RunError
 from orchkit.model.events import Event
-from orchkit.model.questions import TAKEN, Key, deadline, fate, find_question, key_of_letter, late, refuse_unknown
+from orchkit.model.questions import (
+    TAKEN,
+    Key,
+    deadline,
+    fate,
+    find_question,
+    key_of_letter,
+    late,
+    open_questions,
+    refuse_unknown,
+)
 from orchkit.model.records import ANSWER, ESCALATION, Head, Letter
 from orchkit.runs.clerk import Approver, Clerk, Question
-from orchkit.runs.mail import checked_text, fitted, mailbox_of
+from orchkit.runs.mail import checked_text, fitted, mailbox_of, over
 from orchkit.runs.postman import Look, postman_of
 
 if TYPE_CHECKING:
@@ -95,8 +106,8 @@ class Desk:
 
     def look_at_once(self) -> None:
         """Read what was sent while nobody executed the run, also to what is not open any more."""
-        self._due = True
-        if self._postman is not None:
+        if self._postman is not None and any(event.kind == "asked" for event in self._execution.events):
+            self._due = True
             self._postman.watch(self)
 
     def _about_to_expire(self, inst: Instance, asked: Event) -> None:
@@ -195,9 +206,18 @@ class Desk:
         by_name = {self._named(key): key for key in list(self._execution.pending)}
         found = find_question(by_name, name, item, self.run_id)
         if found is None:
-            refuse_unknown(self._head, self._log(), by_name, name, item)
+            log = self._log()
+            self._refuse_over(open_questions(log), name, item)
+            refuse_unknown(self._head, log, by_name, name, item)
             raise AssertionError
         return by_name[found]
+
+    def _refuse_over(self, asked: Mapping[Key, Event], name: str, item: int | None) -> None:
+        # It is about to expire, and only the letters that were in time are still looked at.
+        found = find_question(asked, name, item, self.run_id)
+        ends = None if found is None else deadline(self._execution.base, asked[found])
+        if found is not None and ends is not None and wall_micro() > ends:
+            raise over(self._head, asked[found], ends)
 
     def _approve(self, question: Question, value: Any, by: str) -> None:
         with suppress(AnswerLate):  # a person was quicker

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from orchkit.clock.ids import wall_micro
+from orchkit.clock.live import engine_thread
 from orchkit.errors import AnswerInvalid, AnswerLate, CodecError, RunError
 from orchkit.model.codec import codec_for
 from orchkit.model.events import Event
@@ -31,7 +32,7 @@ from orchkit.model.questions import (
 )
 from orchkit.model.records import ANSWER, ESCALATION, Head, Letter
 
-__all__ = ["Mailbox", "checked_text", "fitted", "mailbox_of", "send_answer", "send_escalation"]
+__all__ = ["Mailbox", "checked_text", "fitted", "mailbox_of", "over", "send_answer", "send_escalation"]
 
 _PATIENCE: Final = 10.0  # seconds that whoever executes the run may take
 _LOOK: Final = 0.05  # seconds between two looks
@@ -196,6 +197,8 @@ def _send(
     by: str,
     via: str,
 ) -> str | None:
+    if engine_thread().on_it():
+        raise RunError("run.answer was called on the engine's own thread, which it would block; await it elsewhere")
     events = store.events(head.run_id)
     asked = _asked(head, events, name, item)
     before = [one for one in store.unread([head.run_id], fenced=False) if _same_question(one, asked)]
@@ -214,11 +217,12 @@ def _asked(head: Head, events: list[Event], name: str, item: int | None) -> Even
         raise AssertionError
     ends = deadline(head.started, open_[key])
     if ends is not None and wall_micro() > ends:
-        raise _over(head, open_[key], ends)
+        raise over(head, open_[key], ends)
     return open_[key]
 
 
-def _over(head: Head, asked: Event, ends: int) -> AnswerLate:
+def over(head: Head, asked: Event, ends: int) -> AnswerLate:
+    """Say that the time to answer a question is over."""
     who = question_id(asked.node, asked.item)
     return AnswerLate(
         f"{who!r} of run {head.run_id!r} could be answered until {utc(ends)} UTC",
@@ -255,7 +259,7 @@ def _wait(store: Mailbox, head: Head, asked: Event, letter: Letter, before: list
                 store.tell(letter, said)  # whoever executed the run did not come to it
             if said is None and ends is not None and letter.sent > ends:
                 store.tell(letter, f"late: it could be answered until {utc(ends)} UTC")
-                raise _over(head, asked, ends)
+                raise over(head, asked, ends)
             if said is None and holder is None:
                 return _kept(letter, before)
         if said is not None:
