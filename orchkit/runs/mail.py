@@ -60,6 +60,9 @@ class Mailbox(RunStore, Protocol):
     def holders(self) -> Mapping[str, Any]:
         """Give the living processes that execute runs, by run."""
 
+    def hears_all(self) -> bool:
+        """Say whether every letter is recorded by this process, which sets `mailed` then."""
+
     def is_closed(self) -> bool:
         """Say whether it can be asked no more."""
 

@@ -1,7 +1,8 @@
 """The postman: one thread a store that looks for letters to the runs of this process while they have open questions.
 
 It looks, rather than being told by whoever owns the file: a process that has just lost its owner then misses nothing,
-and an answer of a person may take a quarter of a second. Where this process owns the file it is woken at once.
+and an answer of a person may take a quarter of a second. Where this process owns the file each letter is recorded by
+it, so it is woken at once and need not look.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Look", "Postman", "postman_of"]
 
 _PAUSE: Final = 0.25  # seconds between two looks while a question is open
-_IDLE: Final = 5.0  # seconds without an open question, after which its thread ends
+_IDLE: Final = 5.0  # seconds between two looks where each letter wakes it; without an open question it ends then
 
 
 class Look(NamedTuple):
@@ -81,12 +82,14 @@ class Postman:
 
     def _serve(self, mailbox: Mailbox) -> None:
         try:
+            hears_all = False
             while not mailbox.is_closed():
                 waits = self._waits()
-                called = mailbox.mailed.wait(_PAUSE if waits else _IDLE)
+                called = mailbox.mailed.wait(_PAUSE if waits and not hears_all else _IDLE)
                 mailbox.mailed.clear()
                 if not waits and not called and self._may_go():
                     return
+                hears_all = mailbox.hears_all()  # before the round: what came by the owner before us is found by it
                 with suppress(OrchkitError):  # the file has no owner just now, or one that says nothing
                     self._round(mailbox)
             while self._looks:  # nothing will ever be found, and the run is to hear that the store takes no more
