@@ -130,7 +130,7 @@ def fate(head: Head, events: Sequence[Event], letter: Letter) -> str | None:
     `TAKEN`, or "late: " and who was first.
     """
     key = key_of_letter(letter)
-    if any(event.key == key for event in events):
+    if any(event.key == key and event.kind in ("answered", "escalated") for event in events):
         return TAKEN
     asked = open_questions(events).get((letter.node, letter.item))
     if asked is not None and asked.generation == letter.generation:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,35 +69,37 @@ class Clerk:
     ----------
     approver : callable
     answer : callable
-        Gets the question, the answer, and who gave it.
+        Gets the question, the event by which it was asked, the answer, and who gave it.
     """
 
-    def __init__(self, approver: Approver, answer: Callable[[Question, Any, str], None]) -> None:
+    def __init__(self, approver: Approver, answer: Callable[[Question, Event, Any, str], None]) -> None:
         self._approver = approver
         self._answer = answer
         self._by = str(getattr(approver, "by", "") or getattr(approver, "__name__", "") or type(approver).__name__)
-        self._questions: deque[Question] = deque()
+        self._questions: deque[tuple[Question, Event]] = deque()
         self._lock = threading.Lock()
         self._goes = False
 
-    def ask(self, question: Question) -> None:
+    def ask(self, question: Question, asked: Event) -> None:
         """Ask soon; returns at once."""
         with self._lock:
-            self._questions.append(question)
+            self._questions.append((question, asked))
             if not self._goes:
-                threading.Thread(target=self._serve, daemon=True, name="orchkit-approver").start()
-                self._goes = True
+                with suppress(RuntimeError):  # no more threads, for now: it is asked with the next, or after a resume
+                    threading.Thread(target=self._serve, daemon=True, name="orchkit-approver").start()
+                    self._goes = True
 
-    def _next(self) -> Question | None:
+    def _next(self) -> tuple[Question, Event] | None:
         with self._lock:
             self._goes = bool(self._questions)
             return self._questions.popleft() if self._questions else None
 
     def _serve(self) -> None:
-        while (question := self._next()) is not None:
+        while (one := self._next()) is not None:
+            question, asked = one
             try:
                 answer = self._approver(question)
                 if answer is not None:
-                    self._answer(question, answer, self._by)
+                    self._answer(question, asked, answer, self._by)
             except BaseException:
                 threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))

@@ -102,7 +102,7 @@ class Desk:
             # What was put there last: dicts keep the order, and a question that is shown anew was taken out before.
             (node, item), asked = next(reversed(self._execution.pending.items()))
             name = self._graph.nodes[node].name
-            self._clerk.ask(Question.of(self.run_id, name, item, asked))
+            self._clerk.ask(Question.of(self.run_id, name, item, asked), asked)
 
     def look_at_once(self) -> None:
         """Read what was sent while nobody executed the run, also to what is not open any more."""
@@ -114,9 +114,10 @@ class Desk:
         assert self._postman is not None
         self._postman.look(Look(self, inst, inst.token, asked))
 
-    def _deliver(self, key: tuple[int, int], answer: Answer) -> None:
+    def _deliver(self, key: tuple[int, int], asked: Event | None, answer: Answer) -> None:
         inst = self._execution.instances.get(key)
-        if inst is None or key not in self._execution.pending:
+        # The very one: by now it may be asked anew, about something else.
+        if inst is None or asked is None or self._execution.pending.get(key) is not asked:
             answer.told(AnswerLate("another answer, or the deadline, was first"))
             return
         inst.answers = [*inst.answers, answer]
@@ -163,8 +164,11 @@ class Desk:
         """
         by = checked_text("by", by, self.run_id)
         key = self._find(name, item)
+        self._answer(key, self._execution.pending.get(key), value, by, via)
+
+    def _answer(self, key: tuple[int, int], asked: Event | None, value: Any, by: str, via: str) -> None:
         value = fitted(self._graph, key[0], value, self.run_id)
-        self._wait(key, lambda told: self._deliver(key, Answer(value, by, told, via)))
+        self._wait(key, lambda told: self._deliver(key, asked, Answer(value, by, told, via)))
 
     def escalate(self, name: str, *, to: str, by: str, why: str, via: str, item: int | None) -> None:
         """Hand an open question to somebody else; returns when that is recorded.
@@ -219,9 +223,10 @@ class Desk:
         if found is not None and ends is not None and wall_micro() > ends:
             raise over(self._head, asked[found], ends)
 
-    def _approve(self, question: Question, value: Any, by: str) -> None:
+    def _approve(self, question: Question, asked: Event, value: Any, by: str) -> None:
+        by = checked_text("by", by, self.run_id)
         with suppress(AnswerLate):  # a person was quicker
-            self.answer(question.node, value, by=by, via="approver", item=question.item)
+            self._answer((self._graph.index[question.node], asked.item), asked, value, by, "approver")
 
     # On the postman's thread
 
@@ -248,9 +253,9 @@ class Desk:
             event = self._escalated(key, body["to"], body["why"], letter.by, key_of_letter(letter))
             self._submit(lambda: self._hand_on(key, event, partial(self._told, letter)))
         elif self._is_in_time(letter, key):
-            answer = self._read(letter, key[0])
+            asked, answer = self._execution.pending.get(key), self._read(letter, key[0])
             if answer is not None:
-                self._submit(lambda: self._deliver(key, answer))
+                self._submit(lambda: self._deliver(key, asked, answer))
 
     def _open(self, letter: Letter) -> tuple[int, int] | None:
         node = self._graph.index.get(letter.node)
@@ -275,7 +280,8 @@ class Desk:
 
     def _told(self, letter: Letter, error: BaseException | None) -> None:
         if error is None:
-            self._say(letter, TAKEN)
+            if self._head.durability != "exit":  # whose log is not durable by now, and tells it when it is
+                self._say(letter, TAKEN)
         else:
             # What that means the log says: it was late, or the run was stopped, and then it is still to be taken.
             self._handled.discard(letter.id)

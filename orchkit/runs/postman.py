@@ -75,9 +75,11 @@ class Postman:
             return
         with self._lock:
             if not self._goes:
-                self._goes = True
-                with suppress(RuntimeError):  # Python ends
+                with suppress(
+                    RuntimeError
+                ):  # Python ends, or there are no more threads for now: the next question tries
                     threading.Thread(target=self._serve, args=(mailbox,), daemon=True, name="orchkit-postman").start()
+                    self._goes = True
         mailbox.mailed.set()
 
     def _serve(self, mailbox: Mailbox) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,8 @@ from pydantic import BaseModel
 
 import orchkit as ok
 from orchkit.model.events import canonical_digest
+from orchkit.model.questions import fate
+from orchkit.model.records import Letter
 from orchkit.testing import every_prefix
 
 WAIT = 30.0
@@ -235,11 +238,34 @@ def test_letters_that_are_late_or_wrong_leave_the_run_as_it_is(store: ok.Store) 
     wf = asking()
     run = wf.start("Dana", store=store).wait_settled(WAIT)
     kept = store._kept
-    from orchkit.model.records import Letter
-
     for n, (generation, node) in enumerate([(2, "review"), (1, "nothing")]):
         kept.post(Letter(f"x{n}", run.id, node, -1, generation, "answer", '{"approve": true}', "dana", "cli"))
     while kept.unread([run.id]):
         threading.Event().wait(0.02)
     assert [kept.outcome(f"x{n}")[:4] for n in range(2)] == ["late", "late"]
     assert run.pending() == ["review"]
+
+
+def test_a_store_that_is_gone_ends_a_run_whose_question_expires(tmp_path: Path) -> None:
+    store = ok.open(tmp_path / "gone.duckdb")
+    run = asking(timeout=1.0).start("Dana", store=store).wait_settled(WAIT)
+    (tmp_path / "gone.duckdb").unlink()
+    with pytest.raises(ok.StoreError):
+        asking().start("Dana", store=store)
+    with pytest.raises(ok.RunError):
+        run.result(WAIT)
+    with suppress(ok.StoreError):
+        store.close()
+
+
+def test_of_a_run_that_promises_nothing_a_letter_is_not_said_to_be_taken(store: ok.Store) -> None:
+    wf = asking()
+    run = wf.start("Dana", store=store, durability="exit").wait_settled(WAIT)
+    run.suspend()
+    again = store.resume(run.id, wf).wait_settled(WAIT)
+    kept = store._kept
+    letter = Letter("x", run.id, "review", -1, 1, "answer", '{"approve": true, "text": "x"}', "dana", "cli")
+    kept.post(letter)
+    assert again.result(WAIT) == "x"
+    assert kept.outcome("x") is None
+    assert fate(again._handle.head, again.log, letter) == "taken", "the log says so"

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 import orchkit as ok
+from orchkit.clock.live import engine_thread
 
 WAIT = 30.0
 
@@ -161,3 +162,28 @@ def test_an_item_has_its_own_line_in_a_script() -> None:
     script = ok.approvers.scripted({"review[3]": "third", "review": ["one", "two"]})
     questions = [ok.Question("a1", "review", item) for item in (0, 3, 1, 2)]
     assert [script(one) for one in questions] == ["one", "third", "two", None]
+
+
+def test_an_answer_to_what_was_asked_anew_meanwhile_does_not_count(store: ok.Store) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    answers = iter(["old", "new"])
+
+    def slow(question: ok.Question) -> Decision:
+        note = next(answers)
+        asked.set()
+        assert go_on.wait(WAIT)
+        return Decision(approve=True, note=note)
+
+    wf = ok.Workflow("again", input=str)
+    wf.approval("review", answer=Decision)
+
+    @wf.step
+    def tell(review: Decision) -> str:
+        return review.note
+
+    run = wf.start("Dana", store=store, approver=slow)
+    assert asked.wait(WAIT)
+    execution = run._handle._execution  # type: ignore[attr-defined]  # until there is run.retry
+    engine_thread().call(lambda: execution.invalidate(wf.checked().index["review"]))
+    go_on.set()
+    assert run.result(WAIT) == "new"
