@@ -248,14 +248,21 @@ class Desk:
             if said is not None:
                 self._say(letter, said)
         elif letter.kind == ESCALATION:
-            self._handled.add(letter.id)
-            body = msgspec.json.decode(letter.text)
-            event = self._escalated(key, body["to"], body["why"], letter.by, key_of_letter(letter))
-            self._submit(lambda: self._hand_on(key, event, partial(self._told, letter)))
+            self._take_escalation(letter, key)
         elif self._is_in_time(letter, key):
             asked, answer = self._execution.pending.get(key), self._read(letter, key[0])
             if answer is not None:
                 self._submit(lambda: self._deliver(key, asked, answer))
+
+    def _take_escalation(self, letter: Letter, key: tuple[int, int]) -> None:
+        self._handled.add(letter.id)
+        try:
+            body = msgspec.json.decode(letter.text)
+            event = self._escalated(key, body["to"], body["why"], letter.by, key_of_letter(letter))
+        except Exception as error:  # it was written by anybody
+            self._say(letter, f"invalid: {type(error).__name__}: {error}")
+        else:
+            self._submit(lambda: self._hand_on(key, event, partial(self._told, letter)))
 
     def _open(self, letter: Letter) -> tuple[int, int] | None:
         node = self._graph.index.get(letter.node)
@@ -275,6 +282,9 @@ class Desk:
             value = fitted(self._graph, node, msgspec.json.decode(letter.text), self.run_id, recorded=True)
         except AnswerInvalid as error:
             self._say(letter, f"invalid: {error}")
+            return None
+        except Exception as error:  # a validator of the user's may raise anything, and others wait for their letters
+            self._say(letter, f"invalid: {type(error).__name__}: {error}; the question stays open")
             return None
         return Answer(value, letter.by, partial(self._told, letter), key_of_letter(letter))
 
@@ -302,7 +312,8 @@ class Desk:
         asked, ends = look.asked, deadline(self._execution.base, look.asked) or 0
         for letter in letters:
             fits = (letter.node, letter.item, letter.generation) == (asked.node, asked.item, asked.generation)
-            if fits and letter.kind == ANSWER and letter.id not in self._handled and letter.sent <= ends:
+            # Also one that is on its way: it may come to the engine behind the timer, and find nothing to answer.
+            if fits and letter.kind == ANSWER and letter.sent <= ends:
                 answer = self._read(letter, look.inst.node)
                 if answer is not None:
                     self.hand_in(look, answer)

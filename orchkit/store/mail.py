@@ -88,14 +88,15 @@ def _letter(row: Row) -> Letter:
 def _refuse_unfit(letter: Letter) -> None:
     # The commit that it is part of must not fail: that would end the writer for all.
     names: list[Any] = [letter.id, letter.run, letter.node, letter.by, letter.via]
-    try:
-        for text in (*names, letter.text):
-            text.encode()
-    except UnicodeEncodeError as error:
-        raise StoreError(f"a letter to run {letter.run!r:.80} has a lone surrogate; leave it out") from error
-    long = max(map(len, names)) > _NAME or len(letter.text) > _LONGEST
     numbers = -1 <= letter.item <= _LARGEST and 1 <= letter.generation <= _LARGEST
-    if long or not letter.id or not numbers or letter.kind not in (ANSWER, ESCALATION):
+    try:
+        "".join(names).encode()
+        fits = max(map(len, names)) <= _NAME and len(letter.text) <= _LONGEST
+        fits = fits and bool(letter.id) and numbers and letter.kind in (ANSWER, ESCALATION)
+        msgspec.json.decode(letter.text if fits else "null")
+    except (UnicodeEncodeError, msgspec.DecodeError) as error:
+        raise StoreError(f"a letter to run {letter.run!r:.80} is no JSON text: {error}; correct it") from error
+    if not fits:
         raise StoreError(
             f"a letter to run {letter.run!r:.80} is no letter, or longer than {_LONGEST} characters; send less"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 import orchkit as ok
 from orchkit.model.events import canonical_digest
@@ -269,3 +269,28 @@ def test_of_a_run_that_promises_nothing_a_letter_is_not_said_to_be_taken(store: 
     assert again.result(WAIT) == "x"
     assert kept.outcome("x") is None
     assert fate(again._handle.head, again.log, letter) == "taken", "the log says so"
+
+
+class Odd(BaseModel):
+    approve: bool
+
+    @field_validator("approve")
+    @classmethod
+    def _look(cls, approve: bool) -> bool:
+        return {True: True}[approve]  # a KeyError for False
+
+
+def test_a_letter_that_breaks_a_validator_stops_nobody(store: ok.Store) -> None:
+    wf = ok.Workflow("odd", input=str)
+    wf.approval("review", answer=Odd)
+    run, other = wf.start("x", store=store).wait_settled(WAIT), asking().start("y", store=store).wait_settled(WAIT)
+    texts = ['{"approve": false}', '{"approve": true}']
+    for n, (one, text) in enumerate([(run, texts[0]), (run, texts[1]), (other, texts[1])]):
+        store._kept.post(Letter(f"x{n}", one.id, "review", -1, 1, "answer", text, "dana", "cli"))
+    store._kept.post(Letter("x3", other.id, "review", -1, 1, "escalation", "7", "dana", "cli"))
+    assert run.result(WAIT) == Odd(approve=True)
+    assert other.result(WAIT) == ""
+    while None in (said := [store._kept.outcome(f"x{n}") for n in range(3)]):
+        threading.Event().wait(0.02)
+    assert "KeyError" in str(said[0])
+    assert said[1:] == ["taken", "taken"]

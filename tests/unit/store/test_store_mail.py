@@ -90,7 +90,7 @@ def test_of_a_run_that_is_not_there_nothing_is_recorded(store):
     "changed",
     [
         {"id": ""}, {"kind": "outcome"}, {"item": -2}, {"item": 2**31}, {"generation": 0}, {"by": "d" * 5000},
-        {"text": "t" * (2**24 + 1)}, {"by": "\udc80"},
+        {"text": "t" * (2**24 + 1)}, {"by": "\udc80"}, {"text": "{"}, {"text": '"\ud800"'},
     ],
     ids=lambda changed: next(iter(changed)),
 )  # fmt: skip
