@@ -19,6 +19,7 @@ from orchkit.errors import OrchkitError
 if TYPE_CHECKING:
     from orchkit.engine.instance import Instance
     from orchkit.model.events import Event
+    from orchkit.model.records import Letter
     from orchkit.runs.desk import Desk
     from orchkit.runs.mail import Mailbox
 
@@ -48,7 +49,7 @@ class Postman:
     def __init__(self, mailbox: Mailbox) -> None:
         self.pid = os.getpid()
         self._mailbox = weakref.ref(mailbox)  # which keeps this, and is not to be kept by it
-        self._desks: set[Desk] = set()
+        self._desks: dict[str, Desk] = {}
         self._looks: deque[Look] = deque()
         self._lock = threading.Lock()
         self._goes = False
@@ -56,13 +57,14 @@ class Postman:
     def watch(self, desk: Desk) -> None:
         """Look for letters to a run from now on, for as long as it waits for some."""
         with self._lock:
-            self._desks.add(desk)
+            self._desks[desk.run_id] = desk
         self._wake()
 
     def leave(self, desk: Desk) -> None:
         """Look for letters to a run no more."""
         with self._lock:
-            self._desks.discard(desk)
+            if self._desks.get(desk.run_id) is desk:
+                del self._desks[desk.run_id]
 
     def look(self, look: Look) -> None:
         """Look once more for an answer before a question expires, however long the store cannot be asked."""
@@ -103,25 +105,35 @@ class Postman:
 
     def _waits(self) -> bool:
         with self._lock:
-            return bool(self._looks) or any(desk.is_waiting() for desk in self._desks)
+            return bool(self._looks) or any(desk.is_waiting() for desk in self._desks.values())
 
     def _may_go(self) -> bool:
         with self._lock:
-            self._goes = bool(self._looks) or any(desk.is_waiting() for desk in self._desks)
+            self._goes = bool(self._looks) or any(desk.is_waiting() for desk in self._desks.values())
             return not self._goes
 
     def _round(self, mailbox: Mailbox) -> None:
         while self._looks:
-            look = self._looks[0]
-            look.desk.look_before_end(look, mailbox.unread([look.desk.run_id], fenced=True))
+            self._see_to(self._looks[0], mailbox)
             self._looks.popleft()
+        runs = self._runs()
+        letters = mailbox.unread(runs, fenced=False) if runs else []
+        for run_id in runs:
+            self._bring(run_id, [letter for letter in letters if letter.run == run_id])
+
+    def _see_to(self, look: Look, mailbox: Mailbox) -> None:
+        look.desk.look_before_end(look, mailbox.unread([look.desk.run_id], fenced=True))
+
+    def _runs(self) -> list[str]:
+        # Ids, and not the desks: a run that ends while the store is asked is freed then, and not later.
         with self._lock:
-            desks = {desk.run_id: desk for desk in self._desks if desk.is_waiting()}
-        if not desks:
-            return
-        letters = mailbox.unread(list(desks), fenced=False)
-        for run_id, desk in desks.items():
-            desk.take([letter for letter in letters if letter.run == run_id])
+            return [run_id for run_id, desk in self._desks.items() if desk.is_waiting()]
+
+    def _bring(self, run_id: str, letters: list[Letter]) -> None:
+        with self._lock:
+            desk = self._desks.get(run_id)
+        if desk is not None:
+            desk.take(letters)
 
 
 _POSTMEN: weakref.WeakKeyDictionary[Mailbox, Postman] = weakref.WeakKeyDictionary()
