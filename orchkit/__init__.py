@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from orchkit.experiments import Experiment, Results
     from orchkit.faults.plan import Faults
+    from orchkit.hall.inbox import Inbox, inbox
     from orchkit.hall.opened import open_store as open
     from orchkit.hall.run import Run
     from orchkit.hall.store import Store
@@ -77,6 +78,8 @@ if TYPE_CHECKING:
     )
     from orchkit.model.steps import Step as step
     from orchkit.model.steps import const, ref
+    from orchkit.runs import approvers
+    from orchkit.runs.clerk import Question
     from orchkit.sim import dist
     from orchkit.sim.world import World, fake, person, real, skip_effect
 
@@ -94,6 +97,8 @@ _ROOMS = {
     "only": "model.policies", "presets": "model.presets:",
     # running
     "Run": "hall.run", "Store": "hall.store", "open": "hall.opened:open_store",
+    # people
+    "inbox": "hall.inbox", "Inbox": "hall.inbox", "approvers": "runs.approvers:", "Question": "runs.clerk",
     # simulating
     "World": "sim.world", "fake": "sim.world", "person": "sim.world", "real": "sim.world",
     "skip_effect": "sim.world", "dist": "sim.dist:", "Faults": "faults.plan", "faults": "faults:",
@@ -120,6 +125,8 @@ __all__ = [
     "backoff", "transient", "only", "presets",
     # running
     "Run", "Store", "open",
+    # people
+    "inbox", "Inbox", "approvers", "Question",
     # simulating
     "World", "fake", "person", "real", "skip_effect", "dist", "Faults", "faults",
     # experimenting

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchkit.cli import caring, doctoring, looking, resuming
+from orchkit.cli import answering, caring, doctoring, looking, resuming
 
 __all__ = ["app"]
 
@@ -61,7 +61,7 @@ def demo(
 
 
 for _command in (
-    looking.runs, looking.show, resuming.resume, caring.export, caring.compact, caring.prune, caring.snapshot,
-    doctoring.doctor,
+    looking.runs, looking.show, resuming.resume, answering.inbox, answering.answer, caring.export, caring.compact,
+    caring.prune, caring.snapshot, doctoring.doctor,
 ):  # fmt: skip
     app.command()(_command)

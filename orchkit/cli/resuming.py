@@ -147,7 +147,7 @@ def _settle(run_id: str, run: Run | None, refusal: str) -> dict[str, Any]:
 def _print(told: list[dict[str, Any]]) -> None:
     def what(one: dict[str, Any]) -> str:
         if one["status"] == "waiting":
-            return f"asks {', '.join(one['asks'])}; suspended until it is resumed and answered"
+            return f"asks {', '.join(one['asks'])}; suspended: answer it by `orchkit answer`, and resume it"
         return one["error"] or json.dumps(one["result"], ensure_ascii=False, default=str)
 
     if told:

@@ -132,7 +132,7 @@ def _status(state: RunState, index: int, events: Sequence[Event]) -> str:
         return "failed"
     if state.status not in ("running", "new"):
         return "cancelled"
-    return "waiting" if events and events[-1].kind in ("asked", "waiting") else "running"
+    return "waiting" if events and events[-1].kind in ("asked", "escalated", "waiting") else "running"
 
 
 def _facts(node: Node, state: RunState, index: int, events: Sequence[Event]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from orchkit.engine.program import Seat
 from orchkit.errors import SimulationError
 from orchkit.model.events import Event
 from orchkit.model.protocols import Outcome
+from orchkit.model.questions import edits
 
 if TYPE_CHECKING:
     from orchkit.engine.instance import Instance
@@ -27,14 +28,17 @@ class Answer:
     by : str
     told : callable
         Called once with None when the answer is durable, or with the error that says why it was not taken.
+    key : str
+        From where it came, and after a colon the id of its letter if it has one; recorded.
     """
 
-    __slots__ = ("by", "told", "value")
+    __slots__ = ("by", "key", "told", "value")
 
-    def __init__(self, value: Any, by: str, told: Callable[[BaseException | None], None]) -> None:
+    def __init__(self, value: Any, by: str, told: Callable[[BaseException | None], None], key: str = "") -> None:
         self.value = value
         self.by = by
         self.told = told
+        self.key = key
 
 
 async def asking(seat: Seat, inst: Instance, failure: str = "") -> Outcome:
@@ -53,24 +57,35 @@ async def asking(seat: Seat, inst: Instance, failure: str = "") -> Outcome:
     if node.prefill:
         shown["prefill"] = {name: state.value(source) for name, source in node.prefill}
     asked = ex.emit(inst, Event(ex.t(), "asked", path, inst.item, inst.generation, dur=timeout, body=shown))
-    if not ex.has_answer(inst):
+    if not _has_end(inst):
         await ex.fence(inst)
         _arm(seat, inst, asked, timeout)
         ex.show_pending(inst, seat, asked)
     try:
         answer = await suspend()
         ex.hide_pending(inst)
+        if answer is None and ex.on_deadline is not None and not inst.records:
+            # What was sent in time counts, and may lie in the store unread: it is looked for before the end is told.
+            ex.on_deadline(inst, asked)
+            answer = await suspend()
         if answer is None:
             ex.emit(inst, Event(ex.t(), "expired", path, inst.item, inst.generation))
             return Outcome("expired" if failure else "completed", None)
         answered = Event(
-            ex.t(), "answered", path, inst.item, inst.generation, by=answer.by, body=answer.value
+            ex.t(), "answered", path, inst.item, inst.generation,
+            status="edited" if edits(asked.body, answer.value) else "",
+            by=answer.by, key=answer.key if isinstance(answer, Answer) else "", body=answer.value,
         )  # fmt: skip
         _record_answer(inst, answered, answer)
         return Outcome("answered" if failure else "completed", answer.value)
     finally:
         # Also when cancelled: whoever has sent an answer waits to hear what became of it.
         inst.tell_late()
+
+
+def _has_end(inst: Instance) -> bool:
+    """Say whether the log that is fed back knows what came of this question."""
+    return any(record.kind in ("answered", "expired") for record in inst.records or ())
 
 
 def _record_answer(inst: Instance, answered: Event, answer: Answer | Outcome) -> None:

@@ -113,6 +113,7 @@ class Execution(Scope):
         self.on_event = on_event
         self.on_question = on_question
         self.on_end = on_end
+        self.on_deadline: Callable[[Instance, Event], None] | None = None  # looks for mail before a question expires
         self.events: list[Event] = list(events)
         self.recorded = len(self.events)
         self.forgot = False
@@ -221,10 +222,6 @@ class Execution(Scope):
             for record in inst.records or ()
             if record.kind in ATTEMPT_ENDS
         )
-
-    def has_answer(self, inst: Instance) -> bool:
-        """Say whether the log that is fed back knows what came of this question."""
-        return bool(inst.records)
 
     async def fence(self, leg: Leg) -> None:
         """Wait until everything recorded so far is durable; at once in virtual time, and while a log is fed back.

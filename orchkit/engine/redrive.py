@@ -74,8 +74,8 @@ def _feed(execution: Execution, event: Event) -> None:
     if inst is None or not inst.records or inst.records[0] is not event:
         return  # its pipeline has already said it again
     fibre = _listener(inst, event)
-    if event.kind in ("context", "called") or fibre is None:
-        inst.records.popleft()  # it is for the fold alone: the record of the attempt's end follows, or it starts again
+    if event.kind in ("context", "called", "escalated") or fibre is None:
+        inst.records.popleft()  # for the fold alone, or for people: what goes on goes on by another
         return
     kernel = execution.kernel
     kernel.now = execution.base + event.t
@@ -117,15 +117,15 @@ def _woken_by(event: Event) -> Any:
 def same(recorded: Event, wanted: Event) -> bool:
     """Say whether a pipeline emits what the log holds; times and values are the log's.
 
-    So is whether a ``completed`` was final: a step that is no effect any more still settles as its log says; and who
-    had something cancelled.
+    So is whether a ``completed`` was final: a step that is no effect any more still settles as its log says; who had
+    something cancelled; and whether an answer was edited, which follows from the values.
     """
     return (
         recorded.kind == wanted.kind
         and recorded.node == wanted.node
         and recorded.leg == wanted.leg
         and recorded.attempt == wanted.attempt
-        and (recorded.status == wanted.status or recorded.kind in ("completed", "cancelled"))
+        and (recorded.status == wanted.status or recorded.kind in ("answered", "completed", "cancelled"))
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchkit.errors import DefinitionError
+from orchkit.errors import DefinitionError, GraphError
 
 if TYPE_CHECKING:
     from orchkit.hall.workflow import Workflow
+    from orchkit.model.graph import Graph
 
-__all__ = ["find_workflow", "is_known", "register"]
+__all__ = ["find_graph", "find_workflow", "is_known", "register"]
 
 _WORKFLOWS: dict[str, Workflow] = {}
 
@@ -22,6 +23,15 @@ def register(workflow: Workflow) -> None:
 def is_known(name: str) -> bool:
     """Say whether this process has defined a workflow of that name."""
     return name in _WORKFLOWS
+
+
+def find_graph(name: str) -> Graph | None:
+    """Give the graph of the workflow of that name, if this process has defined one that could run."""
+    workflow = _WORKFLOWS.get(name)
+    try:
+        return None if workflow is None else workflow.checked()
+    except GraphError:
+        return None
 
 
 def find_workflow(name: str) -> Workflow:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.bridge import wait_async, wait_blocking
 from orchkit.errors import ApprovalUnknown, DefinitionError, RunError
+from orchkit.model.questions import question_id
+from orchkit.runs.answers import answers_frame
 from orchkit.runs.fork import Fork, fork
 from orchkit.runs.frames import event_frame
 from orchkit.runs.handle import Handle, receipt, shared_of
+from orchkit.runs.live import present
 from orchkit.runs.operating import Deed
 
 if TYPE_CHECKING:
@@ -216,7 +219,7 @@ class Run:
         Parameters
         ----------
         name : str
-            The approval's.
+            The approval's, or its id, such as "review[3]".
         item : int, optional
             Which one, where several are open under the name; without it, the first.
 
@@ -231,7 +234,7 @@ class Run:
             If it is not open.
         """
         for event in self._handle.pending():
-            if event.node == name and item in (None, event.item):
+            if name in (event.node, question_id(event.node, event.item)) and item in (None, event.item):
                 return event.body["show"]
         raise ApprovalUnknown(
             f"run {self.id!r} does not ask {name!r} now; open: {', '.join(self.pending()) or 'none'}",
@@ -239,18 +242,27 @@ class Run:
             node=name,
         )
 
-    def answer(self, name: str, value: Any, *, by: str = "", item: int | None = None) -> None:
-        """Answer an approval; blocks until the answer is durable, which takes milliseconds.
+    def answer(self, name: str, value: Any, *, by: str = "", item: int | None = None) -> str | None:
+        """Answer an approval, wherever the run is executed; blocks until the answer is durable.
+
+        That takes milliseconds; where another process executes the run, up to a second, and at most ten.
 
         Parameters
         ----------
         name : str
+            The approval's, or its id, such as "review[3]".
         value : object
             What the approval's ``answer=`` describes.
         by : str
             Who answers; recorded.
         item : int, optional
             Which one, where several are open under the name.
+
+        Returns
+        -------
+        str or None
+            None once the answer is in the run's log. Else where it lies: if nobody executes the run it is kept, and
+            counts when the run is resumed, also after the deadline.
 
         Raises
         ------
@@ -259,13 +271,51 @@ class Run:
         AnswerInvalid
             If the answer does not fit; the question stays open.
         AnswerLate
-            If another answer or the deadline came first.
+            If another answer or the deadline came first; it says which, and when.
         RunError
-            If nothing executes the run: resume it first.
-        StoreWriteError
+            If the run has ended, or is in no store.
+        StoreError
             If the answer could not be made durable.
         """
-        self._handle.answer(name, value, by=by, item=item)
+        return present(self._handle).answer(name, value, by=by, item=item, via="python")
+
+    def escalate(self, name: str, *, to: str, by: str = "", why: str = "", item: int | None = None) -> str | None:
+        """Hand an open approval to somebody else; recorded, and shown by `ok.inbox`. Anybody may still answer.
+
+        Parameters
+        ----------
+        name : str
+            The approval's, or its id.
+        to : str
+            To whom.
+        by, why : str
+            Recorded.
+        item : int, optional
+            Which one, where several are open under the name.
+
+        Returns
+        -------
+        str or None
+            As of `answer`.
+
+        Raises
+        ------
+        ApprovalUnknown
+            If it is not open, or the name fits several.
+        AnswerLate
+            If it has been settled meanwhile.
+        """
+        return present(self._handle).escalate(name, to=to, by=by, why=why, item=item, via="python")
+
+    @property
+    def answers(self) -> pd.DataFrame:
+        """The audit trail of its approvals, a row a question, in the order in which they were asked.
+
+        Columns: node, item, generation, asked and answered (UTC, NaT for a virtual run), wait (s), by, via (from
+        where: python, inbox, cli, approver), shown, answer, diff (``{field: [before, after]}`` of the prefilled fields
+        that are another in the answer), status (asked, answered, edited, expired), assigned (to whom it was handed).
+        """
+        return answers_frame(self._handle.head, self._handle.log())
 
     def cancel(self, *, by: str = "", why: str = "") -> None:
         """End the run: bodies are cancelled and recorded so, and what is recorded stays.

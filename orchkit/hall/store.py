@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchkit.errors import DefinitionError, OrchkitError
-from orchkit.hall.registry import find_workflow, is_known
+from orchkit.hall.registry import find_graph, find_workflow, is_known
 from orchkit.hall.run import Run
 from orchkit.hall.storefile import StoreFile
 from orchkit.runs import live
+from orchkit.runs.approvers import checked_approver
+from orchkit.runs.clerk import Approver
 from orchkit.runs.frames import event_frame
 from orchkit.runs.handle import PastRun
 from orchkit.runs.listing import runs_frame, stuck_frame
@@ -159,7 +162,7 @@ class Store(StoreFile):
         - ``timeline``: run, node, item, generation, leg, attempt, what (attempt, wait, approval), t, dur, status.
         - ``effect``: the ledger: run, node, item, idempotency_key, status, attempts, completed.
         - ``approval``: run, node, item, generation, asked, timeout, status (asked, answered, expired), settled, "by",
-          shown, answer (JSON text).
+          via, shown, answer (JSON text), edited, assigned.
         - ``run``: run, workflow, mode, seed, started, durability, parent, status, t, events, cost, tokens.
 
         Examples
@@ -190,7 +193,8 @@ class Store(StoreFile):
         if going is not None:
             return Run(going)
         head, events = self._kept.head(run_id), self._kept.events(run_id)
-        return Run(PastRun(head, events, holder=self._kept.holders().get(run_id), store=self._kept))
+        holder = self._kept.holders().get(run_id)
+        return Run(PastRun(head, events, holder=holder, store=self._kept, knows=partial(find_graph, head.workflow)))
 
     def resume(
         self,
@@ -200,6 +204,7 @@ class Store(StoreFile):
         deps: object = None,
         on_change: Any = "rerun",
         tell: Callable[[str], object] = print,
+        approver: Approver | None = None,
     ) -> Run:
         """Go on with a run from its log; one that was completed is given as it is.
 
@@ -222,6 +227,8 @@ class Store(StoreFile):
             A node that a dict does not name is rerun.
         tell : callable
             Gets the line that says what runs again because of a change, before it does.
+        approver : callable, optional
+            As in ``wf.start``; asked for what is open, too.
 
         Returns
         -------
@@ -255,12 +262,15 @@ class Store(StoreFile):
         if not isinstance(workflow, Workflow):
             raise DefinitionError(f"resume({run_id!r}, {workflow!r}): give the ok.Workflow that recorded it")
         program = Program(workflow.checked())
-        resumed = live.resume(program, run_id, store=self._kept, deps=deps, on_change=on_change, tell=tell)
+        resumed = live.resume(
+            program, run_id, store=self._kept, deps=deps, on_change=on_change, tell=tell,
+            approver=checked_approver(program.graph, approver),
+        )  # fmt: skip
         if resumed is not None:
             return Run(resumed)
         return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id), program, store=self._kept))
 
-    def resume_all(self, *, deps: object = None, on_change: Any = "rerun") -> Resumed:
+    def resume_all(self, *, deps: object = None, on_change: Any = "rerun", approver: Approver | None = None) -> Resumed:
         """Go on with every run that is orphaned or suspended; those that have failed are left as they are.
 
         Each by the workflow that this process has defined under its name. Blocks until it is recorded that each goes
@@ -272,6 +282,8 @@ class Store(StoreFile):
             As in ``wf.start``, for all of them.
         on_change : str or dict
             As in `resume`.
+        approver : callable, optional
+            As in ``wf.start``, for all of them.
 
         Returns
         -------
@@ -298,7 +310,7 @@ class Store(StoreFile):
         resumed = Resumed()
         for run_id in stuck.run[stuck.status.isin(["orphaned", "suspended"])]:
             try:
-                resumed.append(self.resume(run_id, deps=deps, on_change=on_change))
+                resumed.append(self.resume(run_id, deps=deps, on_change=on_change, approver=approver))
             except OrchkitError as error:
                 resumed.left[run_id] = str(error)
         return resumed

@@ -16,7 +16,9 @@ from orchkit.hall.registry import register
 from orchkit.hall.run import Run
 from orchkit.hall.store import Store
 from orchkit.runs import live
+from orchkit.runs.approvers import checked_approver
 from orchkit.runs.checks import dump_input, refuse_misses
+from orchkit.runs.clerk import Approver
 
 if TYPE_CHECKING:
     import os
@@ -146,6 +148,7 @@ class Workflow(Definition):
         durability: str = "group",
         deps: object = None,
         faults: Faults | None = None,
+        approver: Approver | None = None,
     ) -> Run:
         """Start a live run; returns as soon as its admission is durable.
 
@@ -166,6 +169,9 @@ class Workflow(Definition):
             Clients and secrets, as ``ctx.deps``; never recorded.
         faults : Faults, optional
             What goes wrong on purpose.
+        approver : callable, optional
+            Who answers when nobody sits there: `ok.approvers.auto`, ``scripted``, ``from_file``, or any function that
+            gets an `ok.Question` and gives the answer, or None to leave it to a person.
 
         Returns
         -------
@@ -184,8 +190,9 @@ class Workflow(Definition):
         program = self._program(checked_faults(faults))
         refuse_misses(program)
         value = dump_input(program, input)
+        approver = checked_approver(program.graph, approver)
         kept = store_for(store, memory=durability == "memory")
-        return Run(live.start(program, value, store=kept, durability=durability, deps=deps))
+        return Run(live.start(program, value, store=kept, durability=durability, deps=deps, approver=approver))
 
     def _program(self, faults: Faults | None) -> Program:
         graph = self.checked()

@@ -23,7 +23,7 @@ __all__ = [
 KINDS: Final = frozenset({
     "run_started", "started", "completed", "failed", "waiting", "hedged", "rejected", "tripped", "degraded", "skipped",
     "picked", "asked", "answered", "expired", "context", "injected", "invalidated", "paused", "resumed", "cancelled",
-    "suspended", "run_ended", "settled", "judged", "called", "unpaused", "undone",
+    "suspended", "run_ended", "settled", "judged", "called", "unpaused", "undone", "escalated",
 })  # fmt: skip
 """The kinds of events; kinds may be added, never renamed."""
 
@@ -34,6 +34,7 @@ FINAL: Final = "final"
 """The status of a ``completed`` that nothing of its node comes after: no fence, no choice of a route, no other leg."""
 
 _MARKS: Final = frozenset({"resumed", "suspended"})
+_SAID: Final = frozenset({"answered", "escalated"})  # by people; from where they said it is no part of what happened
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -64,7 +65,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
     by : str
         Who did it, for events of people; not part of any digest.
     key : str
-        What the attempt is known by outside the run: for effects the idempotency key less the run id.
+        What the attempt is known by outside the run: for effects the idempotency key less the run id. Of an answer,
+        and of what hands a question to somebody else: from where it came, and after a colon its letter's id.
     body : object
         JSON, with bytes where the type of a value has them: the value, the answer, the question, the target that was
         picked. What such bytes are (themselves, npy, an Arrow IPC stream) is told by the annotation that reads them.
@@ -120,7 +122,11 @@ def decode_log(packed: bytes) -> list[Event]:
 
 def _unmarked(events: Iterable[Event]) -> list[Event]:
     return [
-        msgspec.structs.replace(event, by="") if event.by else event for event in events if event.kind not in _MARKS
+        msgspec.structs.replace(event, by="", key="" if event.kind in _SAID else event.key)
+        if event.by or event.kind in _SAID
+        else event
+        for event in events
+        if event.kind not in _MARKS
     ]
 
 

@@ -193,6 +193,10 @@ def _delivered(state: ScopeState, event: Event) -> None:
         state.fixed.add(state.node(event.node))
 
 
+def _answered(state: ScopeState, event: Event) -> None:
+    _opened(state, event).value = event.body  # its key says from where it came: it is no effect's
+
+
 def _degraded(state: ScopeState, event: Event) -> None:
     instance = _opened(state, event)
     instance.degraded = True
@@ -347,7 +351,8 @@ _APPLY: Final[dict[str, Callable[[ScopeState, Event], None]]] = {
     "paused": _pause,
     "unpaused": _pause,
     "asked": _note,
-    "answered": _delivered,
+    "answered": _answered,
+    "escalated": _note,
     "expired": _delivered,
     "cancelled": _cancelled,
     "settled": _settled,

@@ -1,10 +1,12 @@
-"""What is known of a run besides its events: the line it was admitted by."""
+"""What is known of a run besides its events: the line it was admitted by, and the letters that were sent to it."""
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-__all__ = ["Head"]
+__all__ = ["ANSWER", "ESCALATION", "Head", "Letter"]
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -37,3 +39,41 @@ class Head(msgspec.Struct, frozen=True):
     durability: str = "group"
     fingerprints: dict[str, str] = {}
     parent: str = ""
+
+
+ANSWER: Final = "answer"
+ESCALATION: Final = "escalation"
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """What somebody says about an open question of a run that perhaps nobody executes just now.
+
+    Attributes
+    ----------
+    id : str
+        The same however often it is sent: it is recorded once.
+    run, node : str
+    item : int
+        Index in the map's list; -1 when there is none.
+    generation : int, from 1
+        Of the question.
+    kind : str
+        `ANSWER` or `ESCALATION`.
+    text : str
+        JSON: the answer, or to whom the question is handed and why.
+    by, via : str
+        Who sent it, and from where.
+    sent : int, microseconds since 1970 UTC
+        When it was recorded, by the clock of whoever recorded it; 0 before.
+    """
+
+    id: str
+    run: str
+    node: str
+    item: int
+    generation: int
+    kind: str
+    text: str
+    by: str = ""
+    via: str = ""
+    sent: int = 0

@@ -128,9 +128,13 @@ class Fork:
         """Give the questions that are open."""
         return self._now.pending()
 
-    def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
-        """Answer one of them, once it goes."""
-        self._now.answer(name, value, by=by, item=item)
+    def answer(self, name: str, value: Any, *, by: str, item: int | None, via: str = "python") -> str | None:
+        """Answer one of them; before it goes, to be taken then."""
+        return self._now.answer(name, value, by=by, item=item, via=via)
+
+    def escalate(self, name: str, *, to: str, by: str, why: str, item: int | None, via: str = "python") -> str | None:
+        """Hand one of them to somebody else."""
+        return self._now.escalate(name, to=to, by=by, why=why, item=item, via=via)
 
     def cancel(self, *, by: str, why: str) -> None:
         """End it, once it goes."""

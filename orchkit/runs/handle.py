@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
 from orchkit.engine.program import Program
-from orchkit.errors import ContextConflict, DefinitionError, RunCancelled, RunError
+from orchkit.errors import ApprovalUnknown, ContextConflict, DefinitionError, RunCancelled, RunError
 from orchkit.model.codec import codec_for
 from orchkit.model.events import ATTEMPT_ENDS, Event, canonical_digest, exact_digest, settles
 from orchkit.model.fold import fold
+from orchkit.model.graph import Graph
 from orchkit.model.nesting import result_type
 from orchkit.model.paths import segment_of, split_path
 from orchkit.model.protocols import RunStore
+from orchkit.model.questions import open_questions, refuse_unknown
 from orchkit.model.records import Head
 from orchkit.model.shared import winning_writes
 from orchkit.model.state import RunState, result_of
+from orchkit.runs.mail import Mailbox, checked_text, mailbox_of, send_answer, send_escalation
 from orchkit.runs.operating import Deed, is_paused, refusal
 
 __all__ = [
@@ -65,8 +69,11 @@ class Handle(Protocol):
     def pending(self) -> list[Event]:
         """Give the questions that are open, as their ``asked`` events."""
 
-    def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
-        """Answer one of them; returns when the answer is durable."""
+    def answer(self, name: str, value: Any, *, by: str, item: int | None, via: str) -> str | None:
+        """Answer one of them; returns when the answer is durable, with where it lies if it is not taken yet."""
+
+    def escalate(self, name: str, *, to: str, by: str, why: str, item: int | None, via: str) -> str | None:
+        """Hand one of them to somebody else; as `answer`."""
 
     def cancel(self, *, by: str, why: str) -> None:
         """End it; what is recorded stays."""
@@ -93,6 +100,8 @@ class PastRun:
         The process that executes it, with ``pid`` and ``host``.
     store : RunStore, optional
         Where it is kept.
+    knows : callable, optional
+        Gives the graph of its workflow if that is known here, for answers to be validated by.
     """
 
     def __init__(
@@ -103,6 +112,7 @@ class PastRun:
         error: BaseException | None = None,
         holder: Any = None,
         store: RunStore | None = None,
+        knows: Callable[[], Graph | None] = lambda: None,
     ) -> None:
         self.head = head
         self.store = store
@@ -111,6 +121,7 @@ class PastRun:
         self._events = list(events)
         self._error = error
         self._holder = holder
+        self._knows = knows
 
     def log(self) -> list[Event]:
         """Give its events."""
@@ -171,19 +182,30 @@ class PastRun:
         """Give the questions without an answer in the log of an unfinished run."""
         if not self._open():
             return []
-        open_: dict[tuple[str, int], Event] = {}
-        for event in self._events:
-            if event.kind == "asked":
-                open_[event.node, event.item] = event
-            elif event.kind in ("answered", "expired") or (event.kind == "invalidated" and event.item >= 0):
-                open_.pop((event.node, event.item), None)
-            elif event.kind == "invalidated":
-                open_ = {key: asked for key, asked in open_.items() if key[0] != event.node}
-        return list(open_.values())
+        return list(open_questions(self._events).values())
 
-    def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
-        """Refuse: nothing would go on."""
-        raise self._idle(name)
+    def answer(self, name: str, value: Any, *, by: str, item: int | None, via: str = "python") -> str | None:
+        """Send the answer to whoever executes the run, or will; refused for a run that asks nothing any more."""
+        store = self._mailbox(name, item)
+        by = checked_text("by", by, self.head.run_id)
+        return send_answer(store, self.head, self._graph(), name, value, by=by, via=via, item=item)
+
+    def escalate(self, name: str, *, to: str, by: str, why: str, item: int | None, via: str = "python") -> str | None:
+        """Hand a question to somebody else, by whoever executes the run, or will."""
+        store = self._mailbox(name, item)
+        to, by, why = (checked_text(*one, self.head.run_id) for one in (("to", to), ("by", by), ("why", why)))
+        return send_escalation(store, self.head, name, to=to, by=by, why=why, via=via, item=item)
+
+    def _mailbox(self, name: str, item: int | None) -> Mailbox:
+        store = mailbox_of(self.store)
+        if store is None or self.status() in ("completed", "degraded"):
+            with suppress(ApprovalUnknown):
+                refuse_unknown(self.head, self._events, (), name, item)
+            raise self._idle(name)
+        return store
+
+    def _graph(self) -> Graph | None:
+        return self._knows() if self.program is None else self.program.graph
 
     def cancel(self, *, by: str, why: str) -> None:
         """Refuse for a run without an end: a later resume would not know; nothing to do for one that has ended."""

@@ -106,7 +106,7 @@ def _whys(store: Listed, frame: pd.DataFrame) -> dict[str, str]:
 
 def _todo(run: str, workflow: str, status: str, known: bool) -> str:
     if status == "waiting":
-        return "answer it: store.pending() shows what it asks"
+        return "answer it: ok.inbox(store) shows what it asks"
     first = "" if known else f"define workflow {workflow!r}, then "
     fix = "mend what failed, then " if status == "failed" else ""
     return f"{fix}{first}store.resume({run!r})"

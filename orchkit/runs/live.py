@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import threading
@@ -17,33 +16,23 @@ from typing import Any
 from orchkit.clock.dice import base_of
 from orchkit.clock.ids import fresh_run_id
 from orchkit.clock.live import EngineThread, engine_thread
-from orchkit.engine.approval import Answer
 from orchkit.engine.execution import Execution
 from orchkit.engine.gateroom import Gates
 from orchkit.engine.operating import is_quiet
-from orchkit.engine.policies.escalate import fits
 from orchkit.engine.program import Program
-from orchkit.errors import (
-    AnswerInvalid,
-    AnswerLate,
-    ApprovalUnknown,
-    CodecError,
-    DefinitionError,
-    RunCrashed,
-    RunError,
-    RunSuspended,
-)
-from orchkit.model.codec import codec_for, plain
+from orchkit.errors import DefinitionError, RunCrashed, RunError, RunSuspended
 from orchkit.model.events import Event
-from orchkit.model.paths import ESCALATE
 from orchkit.model.protocols import Journal, RunStore
 from orchkit.model.records import Head
 from orchkit.runs.changes import go_on_from, rehearse
+from orchkit.runs.clerk import Approver
+from orchkit.runs.desk import Desk
 from orchkit.runs.fingerprint import fingerprints
-from orchkit.runs.handle import failing_key, run_error, typed_result
+from orchkit.runs.handle import Handle, PastRun, failing_key, run_error, typed_result
+from orchkit.runs.mail import checked_text, mailbox_of
 from orchkit.runs.operating import Deed, prepared, refusal
 
-__all__ = ["DURABILITY", "LiveRun", "live_run", "resume", "start", "suspend_runs_of"]
+__all__ = ["DURABILITY", "LiveRun", "live_run", "present", "resume", "start", "suspend_runs_of"]
 
 DURABILITY = ("strict", "group", "exit", "memory")
 
@@ -58,6 +47,19 @@ def live_run(store: RunStore | None, run_id: str) -> LiveRun | None:
     """Give the run of that id if this process is executing it."""
     run = None if store is None else _LIVE.get((store, run_id))
     return None if run is None or run._engine.pid != os.getpid() else run
+
+
+def present(handle: Handle) -> Handle:
+    """Give a run as it can be answered now: where this process executes it, or else by what its store holds."""
+    store, run_id = handle.store, handle.head.run_id
+    going = live_run(store, run_id)
+    if going is not None:
+        return going
+    stopped = isinstance(handle, LiveRun) and handle.status() in ("suspended", "orphaned", "failed", "cancelled")
+    if store is None or mailbox_of(store) is None or not stopped:
+        return handle
+    holder = store.holders().get(run_id)  # type: ignore[attr-defined]  # whoever takes letters has them
+    return PastRun(handle.head, store.events(run_id), handle.program, holder=holder, store=store)
 
 
 class LiveRun:
@@ -76,6 +78,7 @@ class LiveRun:
         events: list[Event],
         *,
         changed: bool = False,
+        approver: Approver | None = None,
     ) -> None:
         self.head = head
         self.store: RunStore | None = store
@@ -104,9 +107,10 @@ class LiveRun:
             gates=_gates(self._engine),
             deps=deps,
             on_body=partial(_INSIDE.set, head.run_id),
-            on_question=self._look_soon,
+            on_question=self._asked,
             on_end=self._ended,
         )
+        self._desk = Desk(head, program.graph, self._execution, self._engine, store, approver)
 
     # On the engine's thread
 
@@ -143,12 +147,17 @@ class LiveRun:
             execution.redrive()
         except BaseException as error:
             execution.abort(error)
+        self._desk.look_at_once()
         self._admit(admitted)
         self._engine.host.pump()
 
     def _saw(self, event: Event) -> None:
         for watcher in self._watchers:
             watcher(event)
+        self._look_soon()
+
+    def _asked(self) -> None:
+        self._desk.asked()
         self._look_soon()
 
     def _look_soon(self) -> None:
@@ -179,6 +188,7 @@ class LiveRun:
 
     def _finish(self, error: BaseException | None) -> None:
         self.forget()
+        self._desk.close()
         self.release()  # before anybody is told: who hears of a failure may resume it at once
         with self._lock:
             if self._outcome.done():
@@ -291,83 +301,24 @@ class LiveRun:
         """Give the questions that are open."""
         return list(self._execution.pending.values())
 
-    def answer(self, name: str, value: Any, *, by: str, item: int | None = None) -> None:
-        """Answer an open question.
-
-        Raises
-        ------
-        ApprovalUnknown
-            If no question of that name is open, or several are.
-        AnswerInvalid
-            If the answer does not fit; the question stays open.
-        AnswerLate
-            If another answer or the deadline came first.
-        """
+    def answer(self, name: str, value: Any, *, by: str, item: int | None = None, via: str = "python") -> None:
+        """Answer an open question; see `Desk.answer`."""
         self._refuse_forked()
-        if self._engine.on_it():
-            raise RunError("run.answer was called on the engine's own thread, which it would block; await it elsewhere")
-        told: Future[None] = Future()
-        by = _checked_text("by", by, self.head.run_id)
-        key = self._find(name, item)
-        answer = Answer(self._fit(key, value), by, lambda error: _tell(told, error))
-        self._engine.submit(lambda: self._deliver(key, answer)).result()
-        told.result()
+        self._desk.answer(name, value, by=by, via=via, item=item)
 
-    def _find(self, name: str, item: int | None) -> tuple[str, int]:
-        pending = list(self._execution.pending)
-        names = [path for path, _ in pending]
-        hits = [key for key in pending if _is_meant(name, key[0]) and item in (None, key[1])]
-        if len(hits) == 1:
-            return hits[0]
-        if len({path for path, _ in hits}) > 1:
-            listed = ", ".join(repr(path) for path, _ in hits)
-            raise ApprovalUnknown(f"{name!r} may be any of {listed}; say which", node=name)
-        if hits:
-            raise ApprovalUnknown(f"{name!r} asks for items {[i for _, i in hits]}; say which by item=", node=name)
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"open: {', '.join(names) or 'none'}"
-        settled = any(e.kind in ("answered", "expired") and _is_meant(name, e.node) for e in self.log())
-        if settled:
-            raise AnswerLate(
-                f"{name!r} of run {self.head.run_id!r} has already been answered or has expired", node=name
-            )
-        raise ApprovalUnknown(f"run {self.head.run_id!r} does not ask {name!r} now; {hint}", node=name)
-
-    def _fit(self, key: tuple[str, int], value: Any) -> Any:
-        asker = self._execution.askers.get(key)
-        if asker is None:
-            raise AnswerLate("another answer, or the deadline, was first", node=key[0])
-        inst, seat = asker
-        spec = seat.node
-        try:
-            fitted = codec_for(spec.answer, self._program.graph.redact).dump(value, spec.name)
-            return fits(inst, fitted) if ESCALATE in seat.site.name else fitted
-        except (ValueError, TypeError) as error:
-            if isinstance(error, CodecError):
-                error.run_id = self.head.run_id
-            raise AnswerInvalid(
-                f"the answer to {spec.name!r} does not fit {getattr(spec.answer, '__name__', spec.answer)}: {error}; "
-                "the question stays open, correct it and send it again",
-                node=spec.name,
-            ) from error
-
-    def _deliver(self, key: tuple[str, int], answer: Answer) -> None:
-        inst, _ = self._execution.askers.get(key, (None, None))
-        if inst is None:
-            answer.told(AnswerLate("another answer, or the deadline, was first"))
-            return
-        inst.answers = [*inst.answers, answer]
-        # Filed like an outcome, before what is overdue: nobody is punished for a loop that was busy.
-        self._engine.host.deliver(inst, inst.token, answer)
+    def escalate(self, name: str, *, to: str, by: str, why: str, item: int | None, via: str = "python") -> None:
+        """Hand an open question to somebody else; see `Desk.escalate`."""
+        self._refuse_forked()
+        self._desk.escalate(name, to=to, by=by, why=why, via=via, item=item)
 
     def cancel(self, *, by: str = "", why: str = "") -> None:
         """End it; returns when that is durable, and what is recorded stays."""
-        by, why = _checked_text("by", by, self.head.run_id), _checked_text("why", why, self.head.run_id)
+        by, why = checked_text("by", by, self.head.run_id), checked_text("why", why, self.head.run_id)
         self._act(lambda: self._execution.cancel(by, why))
 
     def suspend(self, *, by: str = "", why: str = "") -> None:
         """Stop it for now; returns when that is durable, and `resume` goes on with it."""
-        by, why = _checked_text("by", by, self.head.run_id), _checked_text("why", why, self.head.run_id)
+        by, why = checked_text("by", by, self.head.run_id), checked_text("why", why, self.head.run_id)
         self._act(lambda: self._execution.suspend(by, why))
 
     def operate(self, deed: Deed) -> None:
@@ -381,7 +332,7 @@ class LiveRun:
             If it has ended, or what is named has not begun.
         """
         run_id = self.head.run_id
-        _checked_text("by", deed.by, run_id), _checked_text("why", deed.why, run_id)
+        checked_text("by", deed.by, run_id), checked_text("why", deed.why, run_id)
         act = prepared(self._program, run_id, deed)
 
         def check_and_act() -> None:
@@ -448,20 +399,21 @@ def _tell(future: Future[None], error: BaseException | None) -> None:
         future.set_exception(error)
 
 
-def _checked_text(what: str, text: str, run_id: str) -> str:
-    # Before it goes to the engine: a record that cannot be stored would end the run.
-    if not isinstance(text, str):
-        raise RunError(f"{what}={text!r}: give a str", run_id=run_id)
-    return str(plain(text, what))
-
-
 def _stopped(run_id: str, error: BaseException) -> RunError:
     stopped = RunError(f"run {run_id!r} stopped: {error}", run_id=run_id)
     stopped.__cause__ = error
     return stopped
 
 
-def start(program: Program, value: Any, *, store: RunStore, durability: str, deps: object) -> LiveRun:
+def start(
+    program: Program,
+    value: Any,
+    *,
+    store: RunStore,
+    durability: str,
+    deps: object,
+    approver: Approver | None = None,
+) -> LiveRun:
     """Begin a run; returns when its admission is durable.
 
     Parameters
@@ -473,6 +425,8 @@ def start(program: Program, value: Any, *, store: RunStore, durability: str, dep
     durability : {"strict", "group", "exit", "memory"}
     deps : object
         Handed to steps; never recorded.
+    approver : callable, optional
+        Asked for each question.
 
     Raises
     ------
@@ -492,7 +446,7 @@ def start(program: Program, value: Any, *, store: RunStore, durability: str, dep
     )
     journal = store.admit(head)
     with _released_if_refused(journal):
-        run = LiveRun(head, program, store, journal, deps, [])
+        run = LiveRun(head, program, store, journal, deps, [], approver=approver)
     _launch(run, lambda admitted: run.begin(value, admitted))
     return run
 
@@ -514,6 +468,7 @@ def resume(
     deps: object,
     on_change: Any,
     tell: Callable[[str], object] = print,
+    approver: Approver | None = None,
 ) -> LiveRun | None:
     """Go on with a run from its log; returns when that is durable, or None when the run is already done.
 
@@ -523,6 +478,8 @@ def resume(
         As in ``store.resume``.
     tell : callable
         Gets the one line that says what runs again, if anything does because of a change, before it does.
+    approver : callable, optional
+        Asked for each question.
 
     Raises
     ------
@@ -549,7 +506,7 @@ def resume(
             rehearse(program, head, events, going)
         if going.line:
             tell(going.line)
-        run = LiveRun(head, program, store, journal, deps, events, changed=going.lenient)
+        run = LiveRun(head, program, store, journal, deps, events, changed=going.lenient, approver=approver)
     _launch(run, partial(run.go_on, going.news))
     return run
 

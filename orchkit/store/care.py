@@ -123,7 +123,7 @@ def _delete(file: DuckFile, runs: Sequence[str]) -> None:
     # A row that stays and has the highest number: numbers are never given again, also after the next opening.
     file.commit([this_process().entry()])
     with file.change() as connection:
-        for table in ("event_row", "admission", "lease"):
+        for table in ("event_row", "admission", "lease", "mail"):
             connection.execute(f"delete from {table} {_GONE}", [list(runs)]).fetchall()
         connection.execute(
             "delete from payload where ref not in (select ref from event_row where ref is not null)"

@@ -15,7 +15,7 @@ import msgspec
 
 from orchkit.errors import StoreBusy, StoreDamaged, StoreNotice
 from orchkit.model.events import Event
-from orchkit.model.records import Head
+from orchkit.model.records import Head, Letter
 from orchkit.store.arrow import from_arrow
 from orchkit.store.care import Compacted, Keep
 from orchkit.store.damage import Damage
@@ -306,6 +306,19 @@ class RemoteFile:
 
     def _relation(self, sql: str, parameters: Sequence[Any] | None) -> Any:
         return from_arrow(self._ask("query", sql, parameters))
+
+    def post(self, letter: Letter) -> Letter:
+        """Let the owner record a letter."""
+        return msgspec.convert(self._tend("post", letter), Letter)
+
+    def unread(self, runs: Sequence[str], *, fenced: bool) -> list[Letter]:
+        """Give the letters to some runs of which nobody has said what became of them."""
+        return msgspec.convert(self._ask("unread", list(runs), fenced), list[Letter])
+
+    def outcome(self, letter_id: str) -> str | None:
+        """Give what became of a letter."""
+        answer: str | None = self._ask("outcome", letter_id)
+        return answer
 
     def prune(self, keep: Keep, *, dry_run: bool) -> list[Row]:
         """Let the owner delete ended runs."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from orchkit.clock.ids import wall_micro
 from orchkit.errors import OrchkitError, RunHeld, RunUnknown, StoreError, StoreReadOnly
 from orchkit.model.events import Event
-from orchkit.model.records import Head
+from orchkit.model.records import Head, Letter
 from orchkit.store.care import Compacted, Keep, compact, prune
 from orchkit.store.client import RemoteFile
 from orchkit.store.copies import snapshot
@@ -28,6 +28,7 @@ from orchkit.store.holder import RENEW_SECONDS, Holder, this_process
 from orchkit.store.inbox import Inbox, Serial
 from orchkit.store.journal import DuckJournal, LateJournal
 from orchkit.store.leases import Fetch, holders, left_by
+from orchkit.store.mail import outcome, outcome_entry, post, unread
 from orchkit.store.names import resolved
 from orchkit.store.rows import Entry, Row, head_row
 from orchkit.store.server import Server, listen
@@ -58,6 +59,8 @@ class DuckStore:
     ----------
     notices : tuple of StoreNotice
         What opening the file had to do, for its user to know.
+    mailed : threading.Event
+        Set when a letter is recorded through this process.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class DuckStore:
         except BaseException:
             self._elected.let_go()
             raise
+        self.mailed = threading.Event()
         self._inbox = Inbox(self._writer, lambda: _own(self._elected.place))
         try:
             self.notices = self._elected.ask(lambda place: place.notices)
@@ -262,6 +266,74 @@ class DuckStore:
         self._elected.refuse_to_write()
         _own(self._elected.place)
         return self._inbox.append(entries, sender=sender, again=again, serial=serial)
+
+    # Mail
+
+    def post(self, letter: Letter) -> Letter:
+        """Record a letter, once however often it is sent; durable when it returns.
+
+        Returns
+        -------
+        Letter
+            With the time at which it was recorded.
+
+        Raises
+        ------
+        RunUnknown
+            If there is no such run.
+        StoreError
+            If it cannot be recorded.
+        """
+
+        def post_it(place: DuckFile | RemoteFile) -> Letter:
+            if isinstance(place, RemoteFile):
+                return place.post(letter)
+            self._elected.refuse_to_write()
+            return self._writer.call(partial(post, place, letter))
+
+        posted = self._read(post_it)
+        self.mailed.set()
+        return posted
+
+    def unread(self, runs: Sequence[str], *, fenced: bool = False) -> list[Letter]:
+        """Give the letters to some runs of which nobody has said what became of them, in order.
+
+        Parameters
+        ----------
+        runs : sequence of str
+        fenced : bool
+            None that is recorded later has an earlier time; else one may be under way.
+        """
+        self._refuse()
+
+        def look(place: DuckFile | RemoteFile) -> list[Letter]:
+            if isinstance(place, RemoteFile):
+                return place.unread(runs, fenced=fenced)
+            ask = partial(unread, place.fetch, runs)
+            return self._writer.call(ask) if fenced else ask()
+
+        # Nothing of our own is waited for, as for other questions: letters were durable when they were recorded.
+        return self._elected.ask(look)
+
+    def outcome(self, letter_id: str) -> str | None:
+        """Give what became of a letter; None as long as nobody has said."""
+        self._refuse()
+
+        def look(place: DuckFile | RemoteFile) -> str | None:
+            if isinstance(place, RemoteFile):
+                return place.outcome(letter_id)
+            return outcome(place.fetch, letter_id)
+
+        return self._elected.ask(look)
+
+    def tell(self, letter: Letter, said: str) -> None:
+        """Say what became of a letter; does not wait until that is durable, for the log tells it too."""
+        self._refuse()
+        self._writer.push([outcome_entry(letter, said)])
+
+    def hears_all(self) -> bool:
+        """Say whether this process owns the file, so that it records every letter, and sets `mailed` then."""
+        return isinstance(self._elected.place, DuckFile)
 
     # Reading, after all that was appended is committed
 

@@ -63,7 +63,9 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
         asked, settled            when it was asked; when it was answered or expired, null while it is open
         timeout                   how many seconds it may stay open, null for ever
         status                    asked, answered, expired; one still asked in a run that has ended was withdrawn
-        by, shown, answer         who answered; JSON text of what was shown, and of the answer
+        by, via, shown, answer    who answered, and from where; JSON text of what was shown, and of the answer
+        edited                    whether a field that was prefilled is another in the answer
+        assigned                  to whom it was handed last, null if to nobody
 
     run                           view: a row a run that has begun, in order of admission
         run, workflow, mode, seed, started, durability
@@ -74,7 +76,9 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
 
 Tables of the store's own: ``event_row`` and ``event_batch``, ``admission`` (a run's head, and the process that began to
 execute it), ``lease`` (which process took it later, or gave it back), ``holder`` (those processes, and until when their
-word holds), ``meta`` (the schema version), ``opening`` (who opened it when, and what was missing then).
+word holds), ``mail`` (a row a letter to the questions of a run: kind answer or escalation, JSON text, when it was
+recorded; and a row of kind outcome for what became of it), ``meta`` (the schema version), ``opening`` (who opened it
+when, and what was missing then).
 """
 
 from __future__ import annotations
@@ -125,10 +129,13 @@ APPENDED: Final = {
     "holder": """create table holder(
         seq bigint, holder varchar, host varchar, boot varchar, pid integer, born varchar, until timestamp)""",
     "lease": "create table lease(seq bigint, run varchar, holder varchar)",
+    "mail": """create table mail(
+        seq bigint, id varchar, run varchar, node varchar, item integer, generation integer, kind varchar,
+        text varchar, "by" varchar, via varchar, sent timestamp)""",
 }
 """The tables that the writer appends to; ``seq`` comes first, in ``event_batch`` that of the last event of a row."""
 
-NUMBERED: Final = ("admission", "payload", "event", "holder", "lease")
+NUMBERED: Final = ("admission", "payload", "event", "holder", "lease", "mail")
 """The tables, and the view, whose rows have a ``seq`` each, all different."""
 
 WITHIN: Final = ("event_row", "event_batch")
@@ -214,12 +221,15 @@ _VIEWS: Final = (
     """create view approval as select
         e.run, e.node, e.item, e.generation,
         min(t) filter (kind = 'asked') as asked, min(dur) filter (kind = 'asked') as timeout,
-        arg_max(kind, e.seq) as status,
+        arg_max(kind, e.seq) filter (kind <> 'escalated') as status,
         min(t) filter (kind in ('answered', 'expired')) as settled,
         arg_max("by", e.seq) filter (kind = 'answered') as "by",
+        arg_max(split_part("key", ':', 1), e.seq) filter (kind = 'answered') as via,
         arg_min(coalesce(body, p.text), e.seq) filter (kind = 'asked') as shown,
-        arg_max(coalesce(body, p.text), e.seq) filter (kind = 'answered') as answer
-        from event e left join payload p on p.ref = e.ref where kind in ('asked', 'answered', 'expired')
+        arg_max(coalesce(body, p.text), e.seq) filter (kind = 'answered') as answer,
+        coalesce(bool_or(e.status = 'edited') filter (kind = 'answered'), false) as edited,
+        arg_max(json_extract_string(body, '$.to'), e.seq) filter (kind = 'escalated') as assigned
+        from event e left join payload p on p.ref = e.ref where kind in ('asked', 'answered', 'expired', 'escalated')
         group by e.run, e.node, e.item, e.generation order by e.run, asked, e.node, e.item""",
     f"""create view timeline as
         select {_TRY}, 'attempt' as what, min(t) as t,

@@ -22,6 +22,7 @@ import msgspec
 
 from orchkit.clock.ids import here
 from orchkit.errors import OrchkitError, StoreError
+from orchkit.model.records import Letter
 from orchkit.store.care import Keep
 from orchkit.store.election import Notice
 from orchkit.store.holder import Holder
@@ -181,6 +182,14 @@ def _export(store: DuckStore, _: str, folder: Any, overwrite: Any) -> Any:
     return [astuple(one) for one in store.export(_absolute(folder), overwrite=_flag(overwrite))]
 
 
+def _post(store: DuckStore, _: str, letter: Any) -> Any:
+    return store.post(msgspec.convert(letter, Letter))
+
+
+def _unread(store: DuckStore, _: str, runs: Any, fenced: Any) -> Any:
+    return store.unread(msgspec.convert(runs, list[str]), fenced=_flag(fenced))
+
+
 def _flag(sent: Any) -> bool:
     if not isinstance(sent, bool):
         raise TypeError(f"{sent!r:.80} is no flag")
@@ -202,6 +211,9 @@ _OPS: Final[dict[str, Callable[..., Any]]] = {
     "compact": _compact,
     "snapshot": _snapshot,
     "export": _export,
+    "post": _post,
+    "unread": _unread,
+    "outcome": lambda store, _, letter_id: store.outcome(str(letter_id)),
     "head": lambda store, _, run_id: store.head(str(run_id)),
     "heads": lambda store, _: store.heads(),
     "events": lambda store, _, run_id: store.events(str(run_id)),

@@ -14,6 +14,7 @@ import msgspec
 from orchkit import errors
 from orchkit.errors import OrchkitError, StoreError
 from orchkit.store.holder import Holder
+from orchkit.store.mail import OUTCOME
 from orchkit.store.rows import LATEST, Entry
 from orchkit.store.schema import APPENDED, EVENT_ROW, HEAD_COLUMNS
 
@@ -24,7 +25,7 @@ _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODE: Final = msgspec.msgpack.Decoder().decode
 _LONGEST: Final = 2**30  # bytes of a message
 _STRANGER: Final = 4096  # bytes that are read from who has not shown the token
-_TIMES: Final = {"event": 1, "admission": 4, "holder": 5}
+_TIMES: Final = {"event": 1, "admission": 4, "holder": 5, "mail": 9}
 _NULL: Final = type(None)
 # What a column may hold, by its type: the writer's commit holds rows of others too, and one bad row would end it.
 _FITS: Final[dict[str, type | tuple[type, ...]]] = {
@@ -51,6 +52,7 @@ _NULLABLE: Final = {
     "event": {"wall", "node", "item", "status", "dur", "error", "by", "body", "key", "ref"},
     "holder": set[str](),
     "lease": {"holder"},
+    "mail": {"item"},
 }
 
 
@@ -178,8 +180,18 @@ def _refuse_given(row: list[Any]) -> None:
         raise StoreError(f"run {row[0]!r:.80} is given by its owner to who takes it, and cannot be given by a row")
 
 
+def _refuse_letter(row: list[Any]) -> None:
+    # When a letter was recorded decides whether it counts, and its owner says so.
+    if row[5] != OUTCOME:
+        raise StoreError(f"a letter to run {row[1]!r:.80} is recorded by its owner, and cannot be given by a row")
+
+
 _FINGERPRINTS: Final = HEAD_COLUMNS.index("fingerprints") - 1  # a row lacks its seq
-_CHECKS: Final[dict[str, Callable[[list[Any]], None]]] = {"admission": _refuse_unread, "lease": _refuse_given}
+_CHECKS: Final[dict[str, Callable[[list[Any]], None]]] = {
+    "admission": _refuse_unread,
+    "lease": _refuse_given,
+    "mail": _refuse_letter,
+}
 
 
 def refuse_unfit_holder(holder: Holder) -> None:

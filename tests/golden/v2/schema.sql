@@ -10,6 +10,9 @@ create table event_batch(seq bigint, events varchar);
 create table holder(
         seq bigint, holder varchar, host varchar, boot varchar, pid integer, born varchar, until timestamp);
 create table lease(seq bigint, run varchar, holder varchar);
+create table mail(
+        seq bigint, id varchar, run varchar, node varchar, item integer, generation integer, kind varchar,
+        text varchar, "by" varchar, via varchar, sent timestamp);
 create view event as select * from event_row union all select "seq" as "seq", t / 1e6 as "t", case when begun[coalesce(run, 0) + 1] <> 0 then make_timestamp(begun[coalesce(run, 0) + 1] + t::bigint) end as "wall", runs[coalesce(run, 0) + 1] as "run", "kind" as "kind", nullif("node", '') as "node", nullif(item, -1) as "item", "generation" as "generation", coalesce("leg", 0) as "leg", coalesce("attempt", 0) as "attempt", nullif("status", '') as "status", case when dur >= 0 then dur / 1e6 end as "dur", "cost" as "cost", coalesce("tokens", 0) as "tokens", nullif("error", '') as "error", nullif("by", '') as "by", "body" as "body", nullif("key", '') as "key", "n" as "n", "ref" as "ref" from (
         select unnest(batch."seq") as "seq", unnest(batch."t") as "t", unnest(batch."run") as "run", unnest(batch."kind") as "kind", unnest(batch."node") as "node", unnest(batch."item") as "item", unnest(batch."generation") as "generation", unnest(batch."leg") as "leg", unnest(batch."attempt") as "attempt", unnest(batch."status") as "status", unnest(batch."dur") as "dur", unnest(batch."cost") as "cost", unnest(batch."tokens") as "tokens", unnest(batch."error") as "error", unnest(batch."by") as "by", unnest(batch."body") as "body", unnest(batch."key") as "key", unnest(batch."n") as "n", unnest(batch."ref") as "ref", batch.runs as runs, batch.begun as begun
         from (select from_json(events, '{"seq": ["bigint"], "t": ["double"], "run": ["integer"], "kind": ["varchar"], "node": ["varchar"], "item": ["integer"], "generation": ["integer"], "leg": ["integer"], "attempt": ["integer"], "status": ["varchar"], "dur": ["double"], "cost": ["double"], "tokens": ["bigint"], "error": ["varchar"], "by": ["varchar"], "body": ["varchar"], "key": ["varchar"], "n": ["integer"], "ref": ["varchar"], "runs": ["varchar"], "begun": ["bigint"]}') as batch from event_batch));
@@ -41,12 +44,15 @@ create view node_run as select
 create view approval as select
         e.run, e.node, e.item, e.generation,
         min(t) filter (kind = 'asked') as asked, min(dur) filter (kind = 'asked') as timeout,
-        arg_max(kind, e.seq) as status,
+        arg_max(kind, e.seq) filter (kind <> 'escalated') as status,
         min(t) filter (kind in ('answered', 'expired')) as settled,
         arg_max("by", e.seq) filter (kind = 'answered') as "by",
+        arg_max(split_part("key", ':', 1), e.seq) filter (kind = 'answered') as via,
         arg_min(coalesce(body, p.text), e.seq) filter (kind = 'asked') as shown,
-        arg_max(coalesce(body, p.text), e.seq) filter (kind = 'answered') as answer
-        from event e left join payload p on p.ref = e.ref where kind in ('asked', 'answered', 'expired')
+        arg_max(coalesce(body, p.text), e.seq) filter (kind = 'answered') as answer,
+        coalesce(bool_or(e.status = 'edited') filter (kind = 'answered'), false) as edited,
+        arg_max(json_extract_string(body, '$.to'), e.seq) filter (kind = 'escalated') as assigned
+        from event e left join payload p on p.ref = e.ref where kind in ('asked', 'answered', 'expired', 'escalated')
         group by e.run, e.node, e.item, e.generation order by e.run, asked, e.node, e.item;
 create view timeline as
         select run, node, item, generation, leg, attempt, 'attempt' as what, min(t) as t,

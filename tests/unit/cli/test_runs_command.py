@@ -20,7 +20,7 @@ orchkit, path, lab = store_lab.orchkit, store_lab.path, store_lab.lab
 KEYS = ["run", "workflow", "mode", "seed", "started", "durability", "parent", "status", "t", "events", "cost", "tokens"]
 COMMANDS = [
     ["runs"], ["show", "x"], ["export", "out"], ["compact"], ["doctor"], ["prune", "--keep-runs", "1"],
-    ["snapshot", "copy"], ["resume", "x", "--workflow", "store_workflows:hello"],
+    ["snapshot", "copy"], ["resume", "x", "--workflow", "store_workflows:hello"], ["inbox"], ["answer", "x", "y", "1"],
 ]  # fmt: skip
 
 

@@ -401,7 +401,7 @@ def test_sizes(path):
     size = store.size()
     assert size.rows["event"] == store.fetch("select count(*) from event")[0][0]
     assert size.rows["admission"] == 4
-    assert set(size.rows) == {"admission", "event", "holder", "lease", "meta", "opening", "payload"}
+    assert set(size.rows) == {"admission", "event", "holder", "lease", "mail", "meta", "opening", "payload"}
     assert size.wal == path.with_name("lab.duckdb.wal").stat().st_size > 0
     assert size.beside["lab.duckdb.damaged-1"] == 5
     assert {"lab.duckdb.owner"} <= size.beside.keys()

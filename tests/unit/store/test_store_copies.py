@@ -16,7 +16,7 @@ from orchkit.store.exports import rescue
 from orchkit.store.holder import Holder
 
 LONG = "y" * 9000
-TABLES = ["admission", "event", "holder", "lease", "meta", "opening", "payload"]
+TABLES = ["admission", "event", "holder", "lease", "mail", "meta", "opening", "payload"]
 VIEWS = ["approval", "attempt", "effect", "node_run", "run", "timeline"]
 
 
