@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from orchkit.engine.program import Program
+    from orchkit.hall.replay import Replay
     from orchkit.hall.workflow import Workflow
     from orchkit.model.events import Event
 
@@ -368,7 +369,7 @@ class Run:
         >>> new.result()
         'Hello Dana!'
         """
-        program = None if workflow is None else _program_of(workflow)
+        program = None if workflow is None else _program_of(workflow, "fork")
         return Run(fork(self._handle, at, _checked_set(set), program, effects))
 
     @property
@@ -413,6 +414,54 @@ class Run:
         self._forked().go(deps)
         return self
 
+    def replay(self, *, workflow: Workflow | None = None) -> Replay:
+        """Fold the log again for looking at it, moment by moment; nothing executes, and nothing is recorded.
+
+        Returns at once, with the log as it is now. For a run that goes on: ``store.resume``; for one that goes
+        another way from here: `fork`.
+
+        Parameters
+        ----------
+        workflow : Workflow, optional
+            What draws the moments of a run from a store, which holds no code; else the run's own, or the one that
+            this process has defined under its name.
+
+        Returns
+        -------
+        Replay
+            ``replay[k]`` and ``replay.at(t)`` give moments; iterating gives all of them, in order.
+
+        Raises
+        ------
+        DefinitionError
+            If `workflow` is none.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("letter", input=str)
+        >>> @wf.step
+        ... def draft(input: str) -> str: ...
+        >>> @wf.step
+        ... def polish(draft: str) -> str: ...
+        >>> world = ok.World(draft=ok.fake("Dear Dana", latency=2.0), polish=ok.fake("Dear Dana!", latency=1.0))
+        >>> replay = wf.simulate("Dana", world=world).replay()
+        >>> replay
+        Replay('letter', ..., 6 moments, 3 s)
+        >>> replay.at(2.5).values, replay.at(2.5).nodes.status.tolist()
+        ({'draft': 'Dear Dana'}, ['completed', 'running'])
+        >>> [moment.event.kind for moment in replay][-1]
+        'run_ended'
+        """
+        from orchkit.hall.replay import Replay
+        from orchkit.runs.replaying import Recording
+
+        program = self._handle.program if workflow is None else _program_of(workflow, "replay")
+        if program is None:
+            program = _known_program(self._handle.head.workflow)
+        graph = None if program is None else program.graph
+        return Replay(Recording(self._handle.head, self._handle.log(), graph), program)
+
     def _forked(self) -> Fork:
         if not isinstance(self._handle, Fork):
             raise RunError(
@@ -431,13 +480,24 @@ class Run:
         return show_run(self._handle.program.graph, self.log, f"run {self.id} · {self.status}")
 
 
-def _program_of(workflow: Any) -> Program:
+def _program_of(workflow: Any, what: str) -> Program:
     from orchkit.engine.program import Program
     from orchkit.hall.workflow import Workflow
 
     if not isinstance(workflow, Workflow):
-        raise DefinitionError(f"fork(workflow={workflow!r}): give the ok.Workflow that recorded the run")
+        raise DefinitionError(f"{what}(workflow={workflow!r}): give the ok.Workflow that recorded the run")
     return Program(workflow.checked())
+
+
+def _known_program(name: str) -> Program | None:
+    """Give the program of what this process has defined under a name, if it has and it is sound."""
+    from orchkit.engine.program import Program
+    from orchkit.hall.registry import find_workflow
+
+    try:
+        return Program(find_workflow(name).checked())
+    except DefinitionError:  # it is asked only what it would draw, by somebody who looks at something else
+        return None
 
 
 def _checked_set(values: Any) -> Mapping[str, Any]:
