@@ -108,6 +108,7 @@ class Execution:
         self.deps = deps
         self.on_body = on_body
         self.on_event = on_event
+        self.on_partial: Callable[[Context, int, Any], None] | None = None  # sees what steps emit, on their threads
         self.on_question = on_question
         self.on_end = on_end
         self.events: list[Event] = list(events)

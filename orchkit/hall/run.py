@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchkit.hall.replay import Replay
     from orchkit.hall.workflow import Workflow
     from orchkit.model.events import Event
+    from orchkit.runs.streaming import Stream
 
 __all__ = ["Run"]
 
@@ -413,6 +414,64 @@ class Run:
         """
         self._forked().go(deps)
         return self
+
+    def stream(self, *, since: int = 0, partial: bool = False) -> Stream:
+        """Read the events as they come, from the beginning to the end of the run: by ``async for``, or by ``for``.
+
+        Of a run that goes on it waits for what comes next, and ends when the run has ended, is suspended, or is let
+        go; of any other it gives the log. Each reader has a pace of its own, and the run waits for none. Leaving the
+        loop early, or a cancellation, ends the reading and not the run.
+
+        Parameters
+        ----------
+        since : int, >= 0
+            How many events to leave out: the `seq` of the last that is known.
+        partial : bool
+            Also give what steps emit by ``ctx.emit`` from now on, between the events of their attempts. It is not
+            recorded, so only a run that this process executes has it. Of a reader who is slow, text of one attempt is
+            joined, and what is beyond some 1 MB is dropped, the oldest first, and counted.
+
+        Returns
+        -------
+        Stream
+            Of `RunEvent`: the columns of ``run.events`` as attributes, and `durable`: whether the event was known to
+            be committed when it was given. With `partial` also of `Partial`: `node`, `item`, `generation`, `leg`,
+            `attempt`, `n`, `t` (s), `chunk`, `missed`; its `kind` is "partial".
+
+        Raises
+        ------
+        DefinitionError
+            If `since` is no such number.
+        RunError
+            While it is read, inside one of the run's own steps, which would wait for itself.
+
+        Notes
+        -----
+        A ``for`` blocks the calling thread, and a notebook with it. A run that another process executes is followed
+        by asking its store, 20 times a second while something happens and once a second otherwise.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("tale", input=str)
+        >>> @wf.step
+        ... async def tell(input: str, ctx: ok.Context) -> str:
+        ...     for word in input.split():
+        ...         ctx.emit(word)
+        ...     return input.upper()
+        >>> run = wf.start("once upon", durability="memory")
+        >>> for event in run.stream():
+        ...     print(event.seq, event.kind, event.node)
+        1 run_started
+        2 started tell
+        3 completed tell
+        4 run_ended
+        """
+        from orchkit.runs.streaming import Stream
+
+        if isinstance(since, bool) or not isinstance(since, int) or since < 0:
+            raise DefinitionError(f"stream(since={since!r}): give the seq of the last event that is known, 0 for none")
+        return Stream(self._handle.head, self._handle.source(), since, partial=partial)
 
     def replay(self, *, workflow: Workflow | None = None) -> Replay:
         """Fold the log again for looking at it, moment by moment; nothing executes, and nothing is recorded.

@@ -17,6 +17,7 @@ from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
 from orchkit.model.shared import winning_writes
 from orchkit.model.state import RunState, result_of
+from orchkit.runs.sources import Elsewhere, Recorded, Source
 
 __all__ = [
     "Handle",
@@ -44,6 +45,9 @@ class Handle(Protocol):
 
     def log(self) -> list[Event]:
         """Give its events so far."""
+
+    def source(self) -> Source:
+        """Give what a stream of its events reads."""
 
     def status(self) -> str:
         """Give its status, one of those in the documentation of `Run`."""
@@ -104,6 +108,12 @@ class PastRun:
     def log(self) -> list[Event]:
         """Give its events."""
         return list(self._events)
+
+    def source(self) -> Source:
+        """Give its log, and what is still to come if another process executes it."""
+        if self._holder is None or self.store is None:
+            return Recorded(self._events)
+        return Elsewhere(self.store, self.head.run_id)
 
     def status(self) -> str:
         """Give what `run_ended` says, or "suspended" or "orphaned"; of what another process executes, what it does."""

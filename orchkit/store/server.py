@@ -204,7 +204,7 @@ _OPS: Final[dict[str, Callable[..., Any]]] = {
     "export": _export,
     "head": lambda store, _, run_id: store.head(str(run_id)),
     "heads": lambda store, _: store.heads(),
-    "events": lambda store, _, run_id: store.events(str(run_id)),
+    "events": lambda store, _, run_id, after=0, limit=None: store.events(str(run_id), after, limit),
     "damage": lambda store, _: store.damage,
     "confirm": lambda store, _: store.confirm(),
 }
