@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from orchkit.experiments import Experiment, Results
     from orchkit.faults.plan import Faults
+    from orchkit.hall.comparing import diff
     from orchkit.hall.opened import open_store as open
     from orchkit.hall.run import Run
     from orchkit.hall.store import Store
@@ -69,7 +70,7 @@ _ROOMS = {
     "Retry": "model.policies", "Timeout": "model.policies", "Fallback": "model.policies",
     "backoff": "model.policies", "transient": "model.policies", "only": "model.policies",
     # running
-    "Run": "hall.run", "Store": "hall.store", "open": "hall.opened:open_store",
+    "Run": "hall.run", "Store": "hall.store", "open": "hall.opened:open_store", "diff": "hall.comparing",
     # simulating
     "World": "sim.world", "fake": "sim.world", "person": "sim.world", "real": "sim.world",
     "skip_effect": "sim.world", "dist": "sim.dist:", "Faults": "faults.plan", "faults": "faults:",
@@ -93,7 +94,7 @@ __all__ = [
     # policies
     "Retry", "Timeout", "Fallback", "backoff", "transient", "only",
     # running
-    "Run", "Store", "open",
+    "Run", "Store", "open", "diff",
     # simulating
     "World", "fake", "person", "real", "skip_effect", "dist", "Faults", "faults",
     # experimenting

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchkit.model.events import Event
     from orchkit.runs.streaming import Stream
 
-__all__ = ["Run"]
+__all__ = ["Run", "known_program"]
 
 
 class Run:
@@ -517,7 +517,7 @@ class Run:
 
         program = self._handle.program if workflow is None else _program_of(workflow, "replay")
         if program is None:
-            program = _known_program(self._handle.head.workflow)
+            program = known_program(self._handle.head.workflow)
         graph = None if program is None else program.graph
         return Replay(Recording(self._handle.head, self._handle.log(), graph), program)
 
@@ -548,7 +548,7 @@ def _program_of(workflow: Any, what: str) -> Program:
     return Program(workflow.checked())
 
 
-def _known_program(name: str) -> Program | None:
+def known_program(name: str) -> Program | None:
     """Give the program of what this process has defined under a name, if it has and it is sound."""
     from orchkit.engine.program import Program
     from orchkit.hall.registry import find_workflow
