@@ -7,7 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from orchkit.errors import DefinitionError
-from orchkit.hall.run import Run, known_program
+from orchkit.hall.looking import known_program
+from orchkit.hall.run import Run
 from orchkit.runs.accounts import NOTHING, Account, Accounts
 from orchkit.runs.changes import recorded_fingerprints
 from orchkit.runs.comparing import Compared, Difference, Side, compare, took
