@@ -59,7 +59,7 @@ def picture_of(
         shapes.insert(0, Shape("input", "input", "idle" if state is None else "completed", _type_name(graph)))
     arrows = [_arrow(graph, edge, state) for edge in edges]
     if lineage is not None:
-        passed = [Arrow(writer, reader, "context", ", ".join(fields)) for writer, reader, fields in lineage]
+        passed = [Arrow(writer, reader, "context", " & ".join(fields)) for writer, reader, fields in lineage]
         arrows = [*(replace(arrow, live=False) for arrow in arrows), *passed]
     return Picture(graph.name, tuple(shapes), tuple(arrows), caption)
 

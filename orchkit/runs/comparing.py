@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
@@ -208,6 +209,7 @@ class _Causes:
         self._delivered = {one.node for one in found if one.node and one.what.startswith(_DELIVERS)}
         # Of what is late by itself, and not because another was.
         self._late = {(one.node, one.item) for one in found if one.what != "began"}
+        self._late_of = Counter(node for node, _ in self._late)
 
     def is_first(self, one: Difference) -> bool:
         """Say whether a difference follows from no other."""
@@ -222,7 +224,7 @@ class _Causes:
             return False
         if one.what != "began":
             return above.isdisjoint(self._delivered)
-        waited = any(node == one.node and item != one.item for node, item in self._late)
+        waited = self._late_of[one.node] > ((one.node, one.item) in self._late)
         return above.isdisjoint(self._nodes) and not waited
 
 

@@ -125,7 +125,7 @@ def test_what_passes_is_drawn(store: ok.Store) -> None:
     run.result(WAIT)
     drawing = run.draw_lineage()
     assert "judge  step" in drawing.text
-    assert "notes, mood by read" in drawing.text
+    assert "notes & mood by read" in drawing.text
     assert "mood by judge" in drawing.text
     root = ET.fromstring(drawing.svg)
     wires = [part.get("class") for part in root.iter() if "okd-context" in (part.get("class") or "")]
