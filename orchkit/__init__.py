@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from orchkit.experiments import Experiment, Results
     from orchkit.faults.plan import Faults
+    from orchkit.hall.comparing import diff
     from orchkit.hall.inbox import Inbox, inbox
     from orchkit.hall.opened import open_store as open
     from orchkit.hall.run import Run
@@ -96,7 +97,7 @@ _ROOMS = {
     "Escalate": "model.policies", "backoff": "model.policies", "transient": "model.policies",
     "only": "model.policies", "presets": "model.presets:",
     # running
-    "Run": "hall.run", "Store": "hall.store", "open": "hall.opened:open_store",
+    "Run": "hall.run", "Store": "hall.store", "open": "hall.opened:open_store", "diff": "hall.comparing",
     # people
     "inbox": "hall.inbox", "Inbox": "hall.inbox", "approvers": "runs.approvers:", "Question": "runs.clerk",
     # simulating
@@ -124,7 +125,7 @@ __all__ = [
     "Retry", "Timeout", "Fallback", "Deadline", "Hedge", "Breaker", "Bulkhead", "RateLimit", "Budget", "Escalate",
     "backoff", "transient", "only", "presets",
     # running
-    "Run", "Store", "open",
+    "Run", "Store", "open", "diff",
     # people
     "inbox", "Inbox", "approvers", "Question",
     # simulating

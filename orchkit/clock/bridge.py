@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ["run_blocking", "wait_async", "wait_blocking"]
+__all__ = ["done_with", "in_thread", "run_blocking", "until_done", "wait_async", "wait_blocking"]
 
 T = TypeVar("T")
 _TICK = 0.1
@@ -51,6 +51,42 @@ def wait_blocking(future: Future[T], timeout: float | None, on_interrupt: Callab
     except KeyboardInterrupt:
         on_interrupt()
         raise
+
+
+async def until_done(future: Future[Any]) -> None:
+    """Await the end of a future on the caller's loop, whatever it came to; a cancellation ends only the waiting."""
+    if future.done():
+        return
+    done: Future[None] = Future()
+    future.add_done_callback(lambda _: done.set_result(None))
+    await wait_async(done, lambda: None)
+
+
+def done_with(value: T) -> Future[T]:
+    """Give a future that is done."""
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future
+
+
+def in_thread(work: Callable[[], T], *, after: float = 0.0) -> Future[T]:
+    """Call `work` on a daemon thread of its own, `after` so many seconds; nothing happens once it was cancelled."""
+    future: Future[T] = Future()
+
+    def serve() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = threading.Timer(after, serve)
+    thread.daemon = True
+    thread.name = "orchkit-looking"
+    future.add_done_callback(lambda _: thread.cancel())
+    thread.start()
+    return future
 
 
 def run_blocking(work: Coroutine[Any, Any, T]) -> T:

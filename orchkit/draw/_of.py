@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from orchkit.draw._picture import Arrow, Picture, Shape
@@ -21,7 +22,12 @@ _UNITS = {"h": 3600, "min": 60, "s": 1, "ms": 0.001}
 _WORDS = {COMPLETED: "completed", DEGRADED: "degraded", FAILED: "failed", SKIPPED: "skipped"}
 
 
-def picture_of(graph: Graph, log: Sequence[Event] | None = None, caption: str = "") -> Picture:
+def picture_of(
+    graph: Graph,
+    log: Sequence[Event] | None = None,
+    caption: str = "",
+    lineage: Sequence[tuple[str, str, Sequence[str]]] | None = None,
+) -> Picture:
     """Make the picture of a workflow, or of a run of it.
 
     Parameters
@@ -31,6 +37,8 @@ def picture_of(graph: Graph, log: Sequence[Event] | None = None, caption: str = 
         A run's log or any prefix of it; without one the definition is drawn.
     caption : str
         One sentence beside the title.
+    lineage : sequence of tuple, optional
+        ``(writer, reader, fields)``: what passed between nodes by the shared context. All other arrows are faint then.
 
     Returns
     -------
@@ -50,7 +58,11 @@ def picture_of(graph: Graph, log: Sequence[Event] | None = None, caption: str = 
     shapes = [_shape(node, i, state, own.get(i, [])) for i, node in enumerate(graph.nodes)]
     if any(edge.source == "input" for edge in edges):
         shapes.insert(0, Shape("input", "input", "idle" if state is None else "completed", _type_name(graph)))
-    return Picture(graph.name, tuple(shapes), tuple(_arrow(graph, edge, state) for edge in edges), caption)
+    arrows = [_arrow(graph, edge, state) for edge in edges]
+    if lineage is not None:
+        passed = [Arrow(writer, reader, "context", " & ".join(fields)) for writer, reader, fields in lineage]
+        arrows = [*(replace(arrow, live=False) for arrow in arrows), *passed]
+    return Picture(graph.name, tuple(shapes), tuple(arrows), caption)
 
 
 def _type_name(graph: Graph) -> str:

@@ -9,7 +9,7 @@ from orchkit.draw._measure import clean, columns, fit_columns
 KINDS = ("input", "step", "map", "route", "approval", "loop", "call")
 # In the order in which a reader wants to hear of them: what asks for attention comes first.
 STATUSES = ("failed", "waiting", "running", "degraded", "completed", "skipped", "cancelled", "idle")
-ARROW_KINDS = ("data", "route", "after")
+ARROW_KINDS = ("data", "route", "after", "context")
 
 
 def quoted(name: str) -> str:
@@ -85,8 +85,8 @@ class Arrow:
     ----------
     source, target : str
         Names of shapes of the same picture.
-    kind : {"data", "route", "after"}
-        Drawn solid, dashed and dotted.
+    kind : {"data", "route", "after", "context"}
+        Drawn solid, dashed, dotted, and dash-dotted in a colour: what passes by the shared context.
     label : str
         Short text beside the arrow, for example what a route must pick.
     live : bool

@@ -130,3 +130,10 @@ def style_sheet() -> str:
 
 
 STYLE = style_sheet()
+# Apart, so that a picture without such arrows has the bytes that it has always had.
+CONTEXT_STYLE = "\n".join(
+    [
+        f".okd-context.okd-wire{{stroke-dasharray:7 3 1.5 3;{_paint(stroke='run')}}}",
+        f".okd-context.okd-head{{{_paint(fill='run')}}}",
+    ]
+)

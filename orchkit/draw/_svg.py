@@ -10,7 +10,7 @@ from orchkit.draw._lines import LABEL_HEIGHT, Line, label_text, label_width, pat
 from orchkit.draw._measure import clean, fit, width, wrap
 from orchkit.draw._picture import Picture, Shape
 from orchkit.draw._signs import ARROW_HEAD, BOLT, PERSON, ROUND, STATUS_SIGNS, Strokes, inner_lines, outlines
-from orchkit.draw._style import STYLE
+from orchkit.draw._style import CONTEXT_STYLE, STYLE
 from orchkit.draw._text import counts
 
 _MARGIN = 22
@@ -58,7 +58,7 @@ def svg(picture: Picture) -> str:
         f' viewBox="0 0 {wide} {high}">',
         f"<title>{_safe(title)}</title>",
         f"<desc>{_safe(_description(picture))}</desc>",
-        f"<style>{STYLE}</style>",
+        f"<style>{_style(picture)}</style>",
         f'<rect class="okd-card" x=".5" y=".5" width="{wide - 1}" height="{high - 1}" rx="10"/>',
         *head,
         f'<g transform="translate({left} {body_y})">',
@@ -69,6 +69,11 @@ def svg(picture: Picture) -> str:
     if not picture.shapes:
         parts.append(_text_at(wide // 2, body_y + 24, "nothing to draw yet", anchor="middle"))
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _style(picture: Picture) -> str:
+    shared = any(arrow.kind == "context" for arrow in picture.arrows)
+    return f"{STYLE}\n{CONTEXT_STYLE}" if shared else STYLE
 
 
 def _safe(text: str) -> str:
@@ -124,7 +129,8 @@ def _wire(line: Line) -> str:
     x, y = line.points[-1]
     # The line ends inside the head: its blunt end would show beside the tip.
     course = path_data((*line.points[:-1], (x - 4, y)))
-    head = f'<path class="okd-head{off}" d="M{x} {y}{ARROW_HEAD}"/>'
+    own = " okd-context" if arrow.kind == "context" else ""
+    head = f'<path class="okd-head{own}{off}" d="M{x} {y}{ARROW_HEAD}"/>'
     return f'<path class="okd-wire{dash}{off}" d="{course}"/>{head}'
 
 

@@ -99,6 +99,8 @@ def _source(arrow: Arrow) -> str:
         name = f"{name} if {label}" if label else f"{name}?"
     elif arrow.kind == "after":
         name = f"after {name}"
+    elif arrow.kind == "context":
+        return f"{label or 'context'} by {name}"
     if arrow.kind != "route" and label:
         name = f"{name}: {label}"
     return name if arrow.live else f"({name})"

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.kernel import TIMER
-from orchkit.errors import DefinitionError
+from orchkit.errors import CodecError, DefinitionError
+from orchkit.model.codec import codec_for
 from orchkit.model.policies import LONGEST, is_bound
 from orchkit.model.shared import SharedState, SharedView
 
@@ -30,6 +31,8 @@ class Context:
     run_id, node : str
     item : int or None
         Index in the map's list.
+    generation : int, from 1
+        Which fresh start of this step it is.
     attempt : int, from 1
     leg : int, from 0
     idempotency_key : str
@@ -50,6 +53,7 @@ class Context:
     """
 
     _view: SharedView | None = None
+    _emitted = 0
 
     def __init__(self, leg: Leg, site: Site, key: str, attempt: int, due: int | None) -> None:
         inst = leg.inst
@@ -64,6 +68,7 @@ class Context:
         self.node = inst.scope.path(site)
         self.item = None if inst.item < 0 else inst.item
         self.leg = leg.number
+        self.generation = inst.generation
         self.attempt = attempt
         self.idempotency_key = f"{execution.run_id}:{key}"
         self.deps = execution.deps
@@ -115,6 +120,32 @@ class Context:
                 "cost and tokens are 0 or more"
             )
         self.cost, self.tokens = cost, tokens
+
+    def emit(self, chunk: Any) -> None:
+        """Show a part of what this attempt is about to return, such as a token, to whoever reads ``run.stream``.
+
+        It reaches ``run.stream(partial=True)`` and nothing else, and waits for nobody. It is not recorded: a record for
+        each token would hold the square of what is said, and the step's value says it all. So a resumed run has none
+        of it, and in simulation it is checked and goes nowhere.
+
+        Parameters
+        ----------
+        chunk : object
+            JSON, usually a str; what ``redact=`` names is blanked in it.
+
+        Raises
+        ------
+        DefinitionError
+            If it is not JSON.
+        """
+        told, names = self._execution.on_partial, self._execution.program.graph.redact
+        try:
+            chunk = codec_for(object, names).dump(chunk, "")
+        except CodecError as error:
+            raise DefinitionError(f"ctx.emit in {self.node!r} shows JSON, and this is none: {error}") from error
+        self._emitted += 1
+        if told is not None:
+            told(self, self._emitted, chunk)
 
     @property
     def shared(self) -> Any:

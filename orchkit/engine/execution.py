@@ -10,6 +10,7 @@ from typing import Any
 
 from orchkit.clock.dice import Stream, path_of
 from orchkit.clock.kernel import Host, Kernel, suspend
+from orchkit.engine.context import Context
 from orchkit.engine.dropping import begin_lost_again
 from orchkit.engine.gatekeeper import Gatekeeper
 from orchkit.engine.gateroom import Gates
@@ -111,6 +112,7 @@ class Execution(Scope):
         self.deps = deps
         self.on_body = on_body
         self.on_event = on_event
+        self.on_partial: Callable[[Context, int, Any], None] | None = None  # sees what steps emit, on their threads
         self.on_question = on_question
         self.on_end = on_end
         self.on_deadline: Callable[[Instance, Event], None] | None = None  # looks for mail before a question expires

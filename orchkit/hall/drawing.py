@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchkit.draw import duration, picture_of, svg, text
+from orchkit.draw import Picture, duration, picture_of, svg, text
 from orchkit.model.events import Event
 from orchkit.model.graph import Graph
 
-__all__ = ["show", "show_run"]
+__all__ = ["Drawing", "draw_lineage", "show", "show_run"]
 
 
 def show(graph: Graph) -> dict[str, Any]:
@@ -23,6 +23,31 @@ def show_run(graph: Graph, log: Sequence[Event], who: str) -> dict[str, Any]:
     return _bundle(graph, log, f"{who} · {length}")
 
 
+class Drawing:
+    """A picture that shows itself in a notebook, and as text elsewhere.
+
+    Attributes
+    ----------
+    svg, text : str
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        self.svg = svg(picture)
+        self.text = text(picture)
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": self.text, "image/svg+xml": self.svg}
+
+
+def draw_lineage(
+    graph: Graph, log: Sequence[Event], who: str, lineage: Sequence[tuple[str, str, Sequence[str]]]
+) -> Drawing:
+    """Draw what passed between the nodes of a run by the shared context."""
+    return Drawing(picture_of(graph, log, f"{who} · shared context", lineage))
+
+
 def _bundle(graph: Graph, log: Sequence[Event] | None, caption: str) -> dict[str, Any]:
-    picture = picture_of(graph, log, caption)
-    return {"text/plain": text(picture), "image/svg+xml": svg(picture)}
+    return Drawing(picture_of(graph, log, caption))._repr_mimebundle_()

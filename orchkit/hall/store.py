@@ -131,7 +131,7 @@ class Store(StoreFile):
         return frame
 
     def sql(self, query: str) -> pd.DataFrame:
-        """Query the store: views ``event``, ``attempt``, ``node_run``, ``effect``, ``approval``, ``run``.
+        """Query the store: views ``event``, ``attempt``, ``node_run``, ``effect``, ``approval``, ``lineage``, ``run``.
 
         Parameters
         ----------
@@ -163,6 +163,8 @@ class Store(StoreFile):
         - ``effect``: the ledger: run, node, item, idempotency_key, status, attempts, completed.
         - ``approval``: run, node, item, generation, asked, timeout, status (asked, answered, expired), settled, "by",
           via, shown, answer (JSON text), edited, assigned.
+        - ``lineage``: what steps wrote to the shared context: run, node, item, generation, attempt, field, value (JSON
+          text), t; `Run.lineage` also says which steps were given it.
         - ``run``: run, workflow, mode, seed, started, durability, parent, status, t, events, cost, tokens.
 
         Examples

@@ -205,8 +205,11 @@ class RunStore(Protocol):
     def heads(self) -> list[Head]:
         """Give all admissions, in order."""
 
-    def events(self, run_id: str) -> list[Event]:
-        """Give a run's log, whatever is still on its way included; raises `RunUnknown`."""
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Give a run's log, whatever is still on its way included; raises `RunUnknown`.
+
+        What comes after its first `after` events, and of that at most `limit`.
+        """
 
     def close(self) -> None:
         """Make everything durable and let go; safe to call twice."""

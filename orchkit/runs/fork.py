@@ -24,6 +24,7 @@ from orchkit.runs import live
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.handle import Handle, PastRun
 from orchkit.runs.operating import Deed
+from orchkit.runs.sources import Source
 
 __all__ = ["EFFECTS", "Fork", "Planned", "fork"]
 
@@ -106,6 +107,10 @@ class Fork:
     def log(self) -> list[Event]:
         """Give its events so far."""
         return self._now.log()
+
+    def source(self) -> Source:
+        """Give what a stream of its events reads, as it is now."""
+        return self._now.source()
 
     def status(self) -> str:
         """Give its status: "suspended" until it goes."""

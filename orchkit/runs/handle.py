@@ -25,6 +25,7 @@ from orchkit.model.shared import winning_writes
 from orchkit.model.state import RunState, result_of
 from orchkit.runs.mail import Mailbox, checked_text, mailbox_of, send_answer, send_escalation
 from orchkit.runs.operating import Deed, is_paused, refusal
+from orchkit.runs.sources import Elsewhere, Recorded, Source
 
 __all__ = [
     "Handle",
@@ -53,6 +54,9 @@ class Handle(Protocol):
 
     def log(self) -> list[Event]:
         """Give its events so far."""
+
+    def source(self) -> Source:
+        """Give what a stream of its events reads."""
 
     def status(self) -> str:
         """Give its status, one of those in the documentation of `Run`."""
@@ -126,6 +130,12 @@ class PastRun:
     def log(self) -> list[Event]:
         """Give its events."""
         return list(self._events)
+
+    def source(self) -> Source:
+        """Give its log, and what is still to come if another process executes it."""
+        if self._holder is None or self.store is None:
+            return Recorded(self._events)
+        return Elsewhere(self.store, self.head.run_id)
 
     def status(self) -> str:
         """Give what `run_ended` says, or "suspended" or "orphaned"; of what another process executes, what it does."""

@@ -13,9 +13,11 @@ from functools import partial
 from itertools import count
 from typing import Any
 
+from orchkit.clock.bridge import done_with
 from orchkit.clock.dice import base_of
 from orchkit.clock.ids import fresh_run_id
 from orchkit.clock.live import EngineThread, engine_thread
+from orchkit.engine.context import Context
 from orchkit.engine.execution import Execution
 from orchkit.engine.gateroom import Gates
 from orchkit.engine.operating import is_quiet
@@ -31,6 +33,8 @@ from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.handle import Handle, PastRun, failing_key, run_error, typed_result
 from orchkit.runs.mail import checked_text, mailbox_of
 from orchkit.runs.operating import Deed, prepared, refusal
+from orchkit.runs.partials import Piece
+from orchkit.runs.sources import Follower, Followers, Going, Look, Source
 
 __all__ = ["DURABILITY", "LiveRun", "live_run", "present", "resume", "start", "suspend_runs_of"]
 
@@ -88,7 +92,8 @@ class LiveRun:
         self._engine: EngineThread = engine_thread()
         self._outcome: Future[Any] = _Waited()
         self._settled: list[Future[None]] = []
-        self._watchers: list[Callable[[Event], None]] = []
+        self._watchers: dict[Callable[[Event], None], None] = {}
+        self._followers = Followers()
         self._lock = threading.Lock()
         host = self._engine.host
         self._execution = Execution(
@@ -152,8 +157,9 @@ class LiveRun:
         self._engine.host.pump()
 
     def _saw(self, event: Event) -> None:
-        for watcher in self._watchers:
+        for watcher in tuple(self._watchers):
             watcher(event)
+        self._followers.ring()
         self._look_soon()
 
     def _asked(self) -> None:
@@ -201,9 +207,11 @@ class LiveRun:
             else:
                 self._tell_outcome(value, error)
         self._tell_settled()
+        self._followers.ring()
         # These make a cycle. Without it what ends is freed at once and not by the garbage collector, which took a tenth
         # of the time of two hundred runs at once to go through all objects there are.
         self._execution.on_question = self._execution.on_event = self._execution.on_end = None
+        self._execution.on_partial = None
 
     def _tell_outcome(self, value: Any, error: BaseException | None) -> None:
         if error is None:
@@ -294,8 +302,54 @@ class LiveRun:
 
     def watch(self, watcher: Callable[[Event], None]) -> None:
         """Call `watcher` on the engine's thread with each event from now on; it must not block or raise."""
-        self._watchers.append(watcher)
-        self._execution.on_event = self._saw
+        self._watchers[watcher] = None
+        self._listen()
+
+    def unwatch(self, watcher: Callable[[Event], None]) -> None:
+        """Call it no more; safe to call twice."""
+        self._watchers.pop(watcher, None)
+
+    def source(self) -> Source:
+        """Give what a stream of its events reads."""
+        return Going(self)
+
+    def follow(self, follower: Follower) -> None:
+        """Ring whenever there is more to look at, and at the end; hand it what steps emit, if it wants that."""
+        self._followers.add(follower)
+        self._listen()
+
+    def unfollow(self, follower: Follower) -> None:
+        """Ring no more; safe to call twice."""
+        self._followers.remove(follower)
+        self._listen()
+
+    def _listen(self) -> None:
+        if not self._outcome.done():
+            self._execution.on_event = self._saw
+            self._execution.on_partial = self._said if self._followers.want_partials() else None
+
+    def _said(self, ctx: Context, n: int, chunk: Any) -> None:
+        # On whichever thread the step runs. The kernel's time stands still while a body runs, so the wall is asked.
+        execution = self._execution
+        t = max(self._engine.host.time() - execution.base, 0)
+        who = ctx.node, -1 if ctx.item is None else ctx.item, ctx.generation, ctx.leg, ctx.attempt
+        self._followers.hand(Piece(who, n, t, chunk), execution.recorded)
+
+    def look(self, after: int, limit: int) -> Future[Look]:
+        """Give what was recorded after the first `after` events; refused inside its own steps until it has ended."""
+        if self._outcome.done():
+            return done_with(self._look(after, limit))
+        self._refuse_inside()
+        return self._engine.submit(lambda: self._look(after, limit))
+
+    def _look(self, after: int, limit: int) -> Look:
+        execution, over = self._execution, self._outcome.done()
+        start = after - (execution.recorded - len(execution.events))
+        if start < 0:
+            return Look(None, over, durable=True)
+        # The other durabilities never say that they are behind: nothing was promised until the run stops.
+        durable = not execution.journal.behind() and (over or self.head.durability != "exit")
+        return Look(execution.events[start : start + limit], over, durable)
 
     def pending(self) -> list[Event]:
         """Give the questions that are open."""

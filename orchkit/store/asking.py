@@ -21,7 +21,7 @@ _DOES_MORE: Final = re.compile(
 _QUERY: Final = re.compile(r"\bquery\b", re.IGNORECASE)
 _CALLS_QUERY: Final = re.compile(r'"function_name":"query"|"error":true', re.IGNORECASE)
 # The view `run` is no faster through rows alone, and its name is that of a column in most queries.
-_OF_EVENTS: Final = re.compile(r"\b(event|attempt|node_run|approval|timeline|effect)\b", re.IGNORECASE)
+_OF_EVENTS: Final = re.compile(r"\b(event|attempt|node_run|approval|timeline|effect|lineage)\b", re.IGNORECASE)
 
 
 def answer(

@@ -287,9 +287,9 @@ class RemoteFile:
         """Give all admissions, in order."""
         return msgspec.convert(self._ask("heads"), list[Head])
 
-    def events(self, run_id: str) -> list[Event]:
-        """Give a run's log."""
-        return msgspec.convert(self._ask("events", run_id), list[Event])
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Give a run's log, or `limit` events of it that come after its first."""
+        return msgspec.convert(self._ask("events", run_id, after, limit), list[Event])
 
     def fetch(self, sql: str, parameters: Sequence[Any] | None = None) -> list[Row]:
         """Run one SELECT, and give its rows."""

@@ -345,9 +345,9 @@ class DuckStore:
         """Give all admissions, in order."""
         return self._read(lambda place: place.heads())
 
-    def events(self, run_id: str) -> list[Event]:
-        """Give a run's log."""
-        return self._read(lambda place: place.events(run_id))
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Give a run's log, or `limit` events of it that come after its first."""
+        return self._read(lambda place: place.events(run_id, after, limit))
 
     def fetch(self, sql: str, parameters: Sequence[Any] | None = None) -> list[Row]:
         """Run a query of ours and give its rows."""

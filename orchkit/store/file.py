@@ -402,10 +402,13 @@ class DuckFile:
         """Give all admissions, in order."""
         return [head_of(row) for row in self.fetch(f"{_HEADS} order by seq")]
 
-    def events(self, run_id: str) -> list[Event]:
-        """Give a run's log."""
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Give a run's log, or `limit` events of it that come after its first."""
         self.head(run_id)
-        rows = self.fetch(f"{_EVENTS} where run = ? order by seq", [run_id])
+        if after or limit is not None:
+            rows = self.fetch(f"{_EVENTS} where run = ? and n > ? order by seq limit ?", [run_id, after, limit])
+        else:
+            rows = self.fetch(f"{_EVENTS} where run = ? order by seq", [run_id])
         payloads = self._payloads(list({row[_REF] for row in rows if row[_REF] is not None}))
         try:
             return [event_of(row, payloads) for row in rows]

@@ -103,9 +103,9 @@ class MemoryStore:
         """Give all admissions, in order."""
         return list(self._open().values())
 
-    def events(self, run_id: str) -> list[Event]:
-        """Give a run's log."""
-        return list(self._logs[self.head(run_id).run_id])
+    def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Give a run's log, or `limit` events of it that come after its first."""
+        return self._logs[self.head(run_id).run_id][after : None if limit is None else after + limit]
 
     def close(self) -> None:
         """Forget everything; safe to call twice."""

@@ -67,6 +67,11 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
         edited                    whether a field that was prefilled is another in the answer
         assigned                  to whom it was handed last, null if to nobody
 
+    lineage                       view: a row a field that a step has written to the shared context, where that counts
+        run, node, item, generation, attempt
+        field, value              JSON text; both null of a write that holds bytes, for those are no JSON
+        t                         when that was recorded, with the end of its attempt
+
     run                           view: a row a run that has begun, in order of admission
         run, workflow, mode, seed, started, durability
         parent                    the run that it was forked from
@@ -249,6 +254,30 @@ _VIEWS: Final = (
         count(*) filter (kind = 'started') as attempts, count(*) filter (kind = 'completed') as completed
         from event where "key" is not null and kind in ('started', 'completed', 'failed', 'cancelled')
         group by run, node, item, "key" order by run, node, item""",
+    # The last delta of the attempt that an instance's value came from, as the fold has it.
+    f"""create view lineage as
+        with going as (select distinct run from event where kind = 'context'),
+        written as (
+            select e.run, node, item, generation, leg, attempt, arg_max(t, e.seq) as t,
+                arg_max({{delta: coalesce(body, p.text)}}, e.seq).delta as delta
+            from event e left join payload p on p.ref = e.ref where kind = 'context' and attempt > 0
+            group by e.run, node, item, generation, leg, attempt),
+        won as (
+            select run, split_part(node, '/fallback:', 1) as owner, item, generation,
+                arg_max({{path: node, leg: leg, attempt: attempt}}, seq)
+                    filter (kind = 'completed' or (kind = 'degraded' and status = 'value')) as by
+            from event where run in (from going) and kind in ('completed', 'degraded', 'settled', 'skipped')
+            group by run, owner, item, generation
+            having bool_or({_SETTLES})
+                and not bool_or(kind = 'skipped' or (kind = 'settled' and status = 'failed'))),
+        counts as (
+            select w.run, v.owner as node, w.item, w.generation, w.attempt, w.delta, w.t
+            from written w join won v on v.run = w.run and v.by.path = w.node and v.item is not distinct from w.item
+                and v.generation = w.generation and v.by.leg = w.leg and v.by.attempt = w.attempt)
+        select run, node, item, generation, attempt, field,
+            (delta::json -> ('$."' || field || '"'))::varchar as value, t
+        from (select *, unnest(coalesce(json_keys(delta), [null])) as field from counts)
+        order by run, t, node, item, generation, field""",
     """create view run as select
         a.run, a.workflow, a.mode, a.seed, a.started, a.durability, a.parent,
         case arg_max(e.kind, e.seq) when 'run_ended' then arg_max(e.status, e.seq) when 'suspended' then 'suspended'

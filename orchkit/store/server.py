@@ -216,7 +216,7 @@ _OPS: Final[dict[str, Callable[..., Any]]] = {
     "outcome": lambda store, _, letter_id: store.outcome(str(letter_id)),
     "head": lambda store, _, run_id: store.head(str(run_id)),
     "heads": lambda store, _: store.heads(),
-    "events": lambda store, _, run_id: store.events(str(run_id)),
+    "events": lambda store, _, run_id, after=0, limit=None: store.events(str(run_id), after, limit),
     "damage": lambda store, _: store.damage,
     "confirm": lambda store, _: store.confirm(),
 }

@@ -73,7 +73,7 @@ def pictures(draw, most=18):
         Arrow(
             names[low],
             names[high],
-            draw(st.sampled_from(("data", "route", "after"))),
+            draw(st.sampled_from(("data", "route", "after", "context"))),
             draw(st.sampled_from(("", "", "yes", "a rather long label for a route"))),
             draw(st.booleans()),
         )

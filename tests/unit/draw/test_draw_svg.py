@@ -254,3 +254,11 @@ def test_both_themes_name_the_same_colours():
     assert all(f"--okd-{name}:" in markup for name in LIGHT if name not in ("bg", "ink"))
     used = {part.partition(")")[0] for part in markup.split("var(--okd-")[1:]}
     assert used == set(LIGHT)
+
+
+def test_context_arrows_bring_their_own_style_and_others_keep_their_bytes():
+    shapes = (Shape("a"), Shape("b"))
+    plain, shared = (svg(Picture("two", shapes, (Arrow("a", "b", kind),))) for kind in ("data", "context"))
+    assert "okd-context" not in plain
+    assert classes(parse(shared)).count("okd-context") == 2
+    assert ".okd-context.okd-wire" in shared

@@ -87,3 +87,15 @@ def test_the_places_of_a_run_are_those_of_its_definition():
     names = [line.split()[1] for line in run.split("\n") if line[2:3] in "◌▶" and line.strip()]
     plan = [line.split()[0] for line in text(TRIAGE).split("\n")[1:-1] if not line.startswith("    ")]
     assert names == plan
+
+
+def test_what_passes_by_the_shared_context_is_said_with_its_fields():
+    shapes = (Shape("read"), Shape("look"), Shape("reply"))
+    arrows = (
+        Arrow("read", "look", live=False),
+        Arrow("read", "reply", "context", "notes & mood"),
+        Arrow("look", "reply", "context"),
+    )
+    lines = text(Picture("case", shapes, arrows)).splitlines()
+    assert "  look   step  ← (read)" in lines
+    assert "  reply  step  ← notes & mood by read, context by look" in lines

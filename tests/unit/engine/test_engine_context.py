@@ -187,7 +187,11 @@ def test_numbers_of_other_libraries_are_recorded_as_pythons_own() -> None:
 
 
 def collected(work: Callable[[], Any]) -> float:
-    """Objects a run that only the garbage collector finds."""
+    """Objects a run that only the garbage collector finds; the least of three, for other threads leave some too."""
+    return min(_collected(work) for _ in range(3))
+
+
+def _collected(work: Callable[[], Any]) -> float:
     work()
     gc.collect()
     gc.disable()

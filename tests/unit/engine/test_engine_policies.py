@@ -314,7 +314,7 @@ def test_an_escalation_is_answered_by_its_name_live() -> None:
     assert run.status == "waiting"
     with pytest.raises(ok.AnswerInvalid):
         run.answer("draft/escalate:rescue", 3.5)
-    run.answer("escalate:rescue", "by hand", by="dana")
+    run.answer("rescue", "by hand", by="dana")
     assert run.result(timeout=30) == "sent by hand"
 
 

@@ -673,6 +673,20 @@ def test_a_watcher_sees_every_event_in_order() -> None:
     assert seen[-1].kind == "run_ended"
 
 
+def test_a_watcher_who_leaves_sees_no_more() -> None:
+    wf, _ = counted()
+    wf.approval("q")
+    run = live.start(Program(wf.checked()), ["a"], store=MemoryStore(), durability="memory", deps=None)
+    seen: list[Event] = []
+    run.watch(seen.append)
+    run.settled().result(WAIT)
+    run.unwatch(seen.append)
+    run.unwatch(seen.append)
+    run.answer("q", True, by="")
+    run.outcome().result(WAIT)
+    assert "answered" not in [event.kind for event in seen]
+
+
 def test_what_a_step_sets_in_its_context_variables_does_not_reach_its_successors() -> None:
     """A resume would lose it: the predecessor does not run again."""
     variable: ContextVar[str] = ContextVar("variable", default="unset")

@@ -118,6 +118,19 @@ class StoreConformance:
             journal.append(event)
         assert store.events("r1") == log
 
+    def test_a_part_of_a_log_is_what_comes_after_its_first(self, store):
+        journal = store.admit(head())
+        log = [note(n, body="x" * 5000 if n % 2 else None) for n in range(30)]
+        for event in log:
+            journal.append(event)
+        assert store.events("r1", 7) == log[7:]
+        assert store.events("r1", 7, 5) == log[7:12]
+        assert store.events("r1", 0, 3) == log[:3]
+        assert store.events("r1", 29, 5) == log[29:]
+        assert store.events("r1", 30, 5) == store.events("r1", 99) == []
+        with pytest.raises(RunUnknown):
+            store.events("r2", 7)
+
     def test_a_run_is_there_with_its_first_event_and_not_before(self, store):
         journal = store.admit(head())
         assert store.heads() == []

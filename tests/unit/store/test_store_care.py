@@ -212,7 +212,19 @@ def test_a_file_shrinks_and_everything_else_stays(path, store):
     kept.append(Event(2, "suspended"))
     gone(store, runs=1)
     everything = "select * from {} order by all"
-    tables = ["event", "admission", "payload", "lease", "meta", "run", "attempt", "timeline", "effect", "approval"]
+    tables = [
+        "event",
+        "admission",
+        "payload",
+        "lease",
+        "meta",
+        "run",
+        "attempt",
+        "timeline",
+        "effect",
+        "approval",
+        "lineage",
+    ]
     before = {table: store.fetch(everything.format(table)) for table in tables}
     columns = store.fetch("select table_name, column_name, data_type from duckdb_columns() order by all")
     done = store.compact()

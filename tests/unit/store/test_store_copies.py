@@ -17,7 +17,7 @@ from orchkit.store.holder import Holder
 
 LONG = "y" * 9000
 TABLES = ["admission", "event", "holder", "lease", "mail", "meta", "opening", "payload"]
-VIEWS = ["approval", "attempt", "effect", "node_run", "run", "timeline"]
+VIEWS = ["approval", "attempt", "effect", "lineage", "node_run", "run", "timeline"]
 
 
 # Snapshots

@@ -149,6 +149,72 @@ def test_approval(store):
     ]
 
 
+def wrote(t, node, n=1, **more):
+    return Event(t * S, "context", node, attempt=n, **more)
+
+
+WRITES = [
+    # what an attempt that failed wrote does not count, and of one that was cut the last record does
+    wrote(1, "plan", body={"notes": ["failed"]}),
+    ended(1, "failed", "plan", 1, "error"),
+    wrote(3, "plan", 2, body={"notes": ["cut"]}),
+    wrote(4, "plan", 2, body={"notes": ["said"], "größe": 1.5}),
+    ended(4, "completed", "plan", 2, "final"),
+    # items, a fallback that delivers as a step, and one that delivers a plain value
+    wrote(5, "each", item=1, body={"notes": [None]}),
+    ended(5, "completed", "each", 1, "final", item=1),
+    wrote(6, "draft", body={"notes": ["draft"]}),
+    ended(6, "completed", "draft", 1, "ok"),
+    wrote(7, "draft/fallback:spare", body={"notes": ["spare"]}),
+    ended(7, "completed", "draft/fallback:spare", 1, "ok"),
+    Event(7 * S, "settled", "draft", status="degraded"),
+    wrote(8, "plain", body={"notes": ["plain"]}),
+    ended(8, "completed", "plain", 1, "ok"),
+    Event(8 * S, "degraded", "plain", status="value", body="x"),
+    Event(8 * S, "settled", "plain", status="degraded"),
+    # one that failed after all, one that has not settled, and two generations
+    wrote(9, "late", body={"notes": ["late"]}),
+    ended(9, "completed", "late", 1, "ok"),
+    Event(9 * S, "settled", "late", status="failed"),
+    wrote(9, "open", body={"notes": ["open"]}),
+    ended(9, "completed", "open", 1, "ok"),
+    *(
+        event
+        for n in (1, 2)
+        for event in (
+            wrote(9 + n, "again", generation=n, body={"notes": [n]}),
+            ended(9 + n, "completed", "again", 1, "final", generation=n),
+        )
+    ),
+    # a long body, and one with bytes
+    wrote(12, "long", body={"notes": ["y" * 5000]}),
+    ended(12, "completed", "long", 1, "final"),
+    wrote(13, "bytes", body={"notes": [b"x"]}),
+    ended(13, "completed", "bytes", 1, "final"),
+]
+
+
+def test_lineage_is_what_counts_of_what_was_written(tmp_path):
+    store = DuckStore(tmp_path / "lab.duckdb")
+    main, beside = store.admit(head("main")), store.admit(head("beside"))
+    for event in WRITES:
+        main.append(event)
+        beside.append(started(event.t // S, event.node))
+    found = store.fetch("select * exclude (run) from lineage where run = 'main'")
+    assert [row for row in found if row[0] != "long"] == [
+        ("plan", None, 1, 2, "größe", "1.5", 4.0),
+        ("plan", None, 1, 2, "notes", '["said"]', 4.0),
+        ("each", 1, 1, 1, "notes", "[null]", 5.0),
+        ("draft", None, 1, 1, "notes", '["spare"]', 7.0),
+        ("again", None, 1, 1, "notes", "[1]", 10.0),
+        ("again", None, 2, 1, "notes", "[2]", 11.0),
+        ("bytes", None, 1, 1, None, None, 13.0),
+    ]
+    assert [len(row[5]) for row in found if row[0] == "long"] == [5004]
+    assert store.fetch("select count(*) from lineage where run <> 'main'") == [(0,)]
+    store.close()
+
+
 def test_run_sums_up(store):
     (row,) = rows(store, "workflow, mode, seed, epoch_us(started), durability, status, t, events, cost, tokens", "run")
     assert row == ("triage", "live", 0, START, "group", "open", 32.0, len(LOG), 0.75, 15)
