@@ -12,6 +12,7 @@ __all__ = [
     "ATTEMPT_ENDS",
     "FINAL",
     "KINDS",
+    "SAID",
     "Event",
     "canonical_digest",
     "decode_log",
@@ -34,7 +35,7 @@ FINAL: Final = "final"
 """The status of a ``completed`` that nothing of its node comes after: no fence, no choice of a route, no other leg."""
 
 _MARKS: Final = frozenset({"resumed", "suspended"})
-_SAID: Final = frozenset({"answered", "escalated"})  # by people; from where they said it is no part of what happened
+SAID: Final = frozenset({"answered", "escalated"})  # by people; from where they said it is no part of what happened
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -122,8 +123,8 @@ def decode_log(packed: bytes) -> list[Event]:
 
 def _unmarked(events: Iterable[Event]) -> list[Event]:
     return [
-        msgspec.structs.replace(event, by="", key="" if event.kind in _SAID else event.key)
-        if event.by or event.kind in _SAID
+        msgspec.structs.replace(event, by="", key="" if event.kind in SAID else event.key)
+        if event.by or event.kind in SAID
         else event
         for event in events
         if event.kind not in _MARKS

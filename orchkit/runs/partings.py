@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from orchkit.model.events import Event
+from orchkit.model.events import SAID, Event
 from orchkit.model.paths import FALLBACK
 from orchkit.runs.accounts import NOTHING, Key
 
@@ -61,7 +61,7 @@ def _grouped(events: Sequence[Event], *, exact: bool) -> dict[tuple[str, int, in
     for position, event in enumerate(events):
         if event.kind in _MARKS:
             continue
-        same = msgspec.structs.replace(event, by="")
+        same = msgspec.structs.replace(event, by="", key="" if event.kind in SAID else event.key)
         if not exact:
             same = msgspec.structs.replace(same, t=0, dur=event.dur if event.kind == "waiting" else -1)
         told = _Told(position, event, msgspec.msgpack.encode(same))
