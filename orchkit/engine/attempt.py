@@ -77,7 +77,7 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     ex, path = inst.execution, inst.scope.path(site)
     if ex.state.paused or inst.records:
         await wait_while_paused(leg, site, n)
-    key = inst.scope.effect_key(site, inst.item) if site.node.effect else ""
+    key = inst.scope.effect_key(site, inst.item) if site.has_key else ""
     if ex.driving:
         inst.listeners[leg.number] = leg
     started = ex.emit(inst, Event(ex.t(), "started", path, inst.item, inst.generation, leg.number, n, key=key))
@@ -102,7 +102,7 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     if site.inside is not None and outcome.failure is None:
         outcome = degraded_inside(leg, site, started, outcome)
     # Where it was an effect when it began, others went on while it waited here, even if it is none by now.
-    if (site.node.effect or started.key) and not inst.settled:
+    if (site.has_key or started.key) and not inst.settled:
         await ex.fence(leg)
     return outcome
 
@@ -118,7 +118,7 @@ async def _work(leg: Leg, site: Site, started: Event, strike: Strike, error: Fai
     if ex.driving:
         ex.deferred.append((leg, lambda: ex.kernel.resume(leg, None)))
         await suspend()  # no body starts before all open instances are rebuilt
-    if ex.strict or site.node.effect:
+    if ex.strict or site.has_key:
         await ex.fence(leg)
     _begin(leg, site, started, error)
     outcome: Outcome | None = await suspend()
@@ -339,7 +339,7 @@ def _record_end(fibre: Leg, site: Site, started: Event, outcome: Outcome) -> Non
     t, leg, n, key = ex.t(), started.leg, started.attempt, started.key
     failure = outcome.failure
     if failure is None:
-        if inst.scope.state.shared is not None and not inst.records:
+        if inst.scope.state.shared is not None and not inst.records and not site.is_undo:
             _record_writes(fibre, started, t)
         status = FINAL if site.final else "ok"
         event = Event(

@@ -14,8 +14,9 @@ from orchkit.engine.dropping import begin_lost_again
 from orchkit.engine.instance import Instance, Leg
 from orchkit.engine.plan import plan
 from orchkit.engine.program import Program
-from orchkit.engine.redrive import brief, redrive, same
+from orchkit.engine.redrive import brief, redrive, redrive_undo, same
 from orchkit.engine.scope import InnerScope, Scope
+from orchkit.engine.undoing import Undoing, undo_next
 from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.fold import apply, fold
@@ -123,6 +124,7 @@ class Execution(Scope):
         self.pending: dict[tuple[str, int], Event] = {}
         self.askers: dict[tuple[str, int], Instance] = {}
         self.deferred: list[tuple[Leg, Callable[[], None]]] = []
+        self.undoing: Undoing | None = None
         self.held: list[Leg] = []
         self.cancelled_by = ""
         self.causes: dict[tuple[str, int], BaseException] = {}
@@ -333,7 +335,7 @@ class Execution(Scope):
 
     def all_scopes(self) -> list[Scope]:
         """Give all scopes in which something is open, the run's own first."""
-        return [self, *self.scopes.values()]
+        return [self, *self.scopes.values(), *([] if self.undoing is None else [self.undoing])]
 
     # Generations
 
@@ -400,15 +402,23 @@ class Execution(Scope):
             return
         self.halt()
         if self.error is None:
-            self._end(status)
+            self._wind_up(status)
 
-    def cancel(self, by: str = "", why: str = "") -> None:
-        """End the run on somebody's wish; what is recorded stays."""
+    def halt(self) -> None:
+        """Cancel what is in flight, in the order of the keys, and last of all what is being undone."""
+        super().halt()
+        undoing, self.undoing = self.undoing, None
+        if undoing is not None:
+            self.kernel.cancel(undoing.inst)
+
+    def cancel(self, by: str = "", why: str = "", undo: bool = False) -> None:
+        """End the run on somebody's wish; what is recorded stays, and what it did too unless it is to be undone."""
         if self._over:
             return
         try:
-            self.record(Event(self.t(), "cancelled", by=by, body=why or None))
-            self.stop("cancelled")
+            self.record(Event(self.t(), "cancelled", status="undo" if undo else "", by=by, body=why or None))
+            if not (undo and self.undoing is not None):
+                self.stop("cancelled")
         except BaseException as error:
             self.abort(error)
 
@@ -431,15 +441,23 @@ class Execution(Scope):
         )
 
     def fail(self) -> bool:
-        """Stop because a node has failed."""
-        self.stop("failed")
+        """Stop because a node has failed, or somebody has cancelled it: what it did is undone first."""
+        if self.undoing is not None:
+            return False
+        self.stop("cancelled" if self.state.cancelling else "failed")
         return True
 
     def end(self) -> bool:
         """End because nothing is left to do."""
-        status, error = end_of(self.state)
-        self._end(status, error)
+        if self.undoing is not None:
+            return False
+        self._wind_up(*end_of(self.state))
         return True
+
+    def _wind_up(self, status: str, error: str = "") -> None:
+        to_undo = self.state.undo_wanted if status == "cancelled" else status == "failed"
+        if not (to_undo and undo_next(self)):
+            self._end(status, error)
 
     def _end(self, status: str, error: str = "") -> None:
         body = result_of(self.state) if status in ("completed", "degraded") else None
@@ -543,7 +561,7 @@ class Execution(Scope):
         self._rebuilt = True
         waiting, self.deferred = self.deferred, []
         if self._stopping():
-            self.stop("failed" if self.state.failing is not None else "cancelled")
+            self._go_on_stopping()
             return
         self._advancing = True  # what was wanted when the log was cut comes first, and what follows from it then
         try:
@@ -559,6 +577,18 @@ class Execution(Scope):
             self._advancing = False
         for scope in self.scopes.values():
             self.touch(scope)
+        self.advance()
+
+    def _go_on_stopping(self) -> None:
+        super().halt()
+        if self.state.undoing is not None and self.error is None:
+            redrive_undo(self)
+            waiting, self.deferred = self.deferred, []
+            for leg, go_on in waiting:
+                if leg.coro is not None and _is_open(leg.inst):
+                    go_on()
+        if self.state.cancelling and not self.state.undo_wanted:
+            self.stop("cancelled")
         self.advance()
 
     def feed_later(self, scope: Scope) -> None:
@@ -577,7 +607,7 @@ class Execution(Scope):
         self.base = min(self.base, self.kernel.now - self.state.last_t)
 
     def _stopping(self) -> bool:
-        return self.state.failing is not None or self.state.cancelling
+        return self.state.failing is not None or self.state.cancelling or self.state.undoing is not None
 
 
 def _is_open(inst: Instance) -> bool:

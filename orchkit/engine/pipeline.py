@@ -40,7 +40,11 @@ def _protected(seat: Seat, leg: Leg) -> Coroutine[Any, Any, Outcome]:
 
 def _retried(seat: Seat, leg: Leg) -> Coroutine[Any, Any, Outcome]:
     retry = seat.site.retry
-    return attempt(leg, seat.site, first_attempt(leg)) if retry is None else retrying(retry, leg, seat.site)
+    return (
+        attempt(leg, seat.site, first_attempt(leg))
+        if retry is None
+        else retrying(retry, leg, seat.site, first_attempt(leg))
+    )
 
 
 async def _picking(seat: Seat, inst: Instance) -> Outcome:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchkit.engine.attempt import outcome_of
 from orchkit.engine.inside import LOOK
 from orchkit.engine.pipeline import pipeline
+from orchkit.engine.undoing import Undoing
 from orchkit.errors import ReplayMismatch
 from orchkit.model.events import Event
 from orchkit.model.paths import split_path
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from orchkit.clock.kernel import Fibre
     from orchkit.engine.execution import Execution
     from orchkit.engine.instance import Instance
+    from orchkit.engine.scope import Scope
 
-__all__ = ["brief", "redrive", "same"]
+__all__ = ["brief", "redrive", "redrive_undo", "same"]
 
 
 def redrive(execution: Execution) -> None:
@@ -48,6 +50,31 @@ def redrive(execution: Execution) -> None:
         raise execution.error
 
 
+def redrive_undo(execution: Execution) -> None:
+    """Bring the undo that was going on to where the log leaves it.
+
+    Raises
+    ------
+    ReplayMismatch
+        If the workflow wants something else than the log holds.
+    """
+    kernel, undoing = execution.kernel, execution.state.undoing
+    assert undoing is not None
+    key = execution.state.next_to_undo
+    assert key is not None
+    before = kernel.now
+    execution.driving = True
+    try:
+        execution.undoing = scope = Undoing(execution, key, undoing.events)
+        for event in list(undoing.events):
+            _feed_to(execution, scope, scope.inst, event)
+    finally:
+        execution.driving = False
+        kernel.now = max(before, execution.base + execution.state.last_t)
+    if execution.error is not None:
+        raise execution.error
+
+
 def _open_events(execution: Execution) -> list[Event]:
     position = {id(event): i for i, event in enumerate(execution.events)}
     scopes = [scope for scope in execution.state.all_scopes() if scope.status == "running"]
@@ -60,9 +87,13 @@ def _feed(execution: Execution, event: Event) -> None:
     scope = execution.scopes.get(prefix) if prefix else execution
     if scope is None:
         return  # what has opened it is about to be dropped
-    key = (scope.state.node(event.node), event.item)
-    inst = scope.instances.get(key)
-    if inst is None or not inst.records or inst.records[0] is not event:
+    inst = scope.instances.get((scope.state.node(event.node), event.item))
+    if inst is not None:
+        _feed_to(execution, scope, inst, event)
+
+
+def _feed_to(execution: Execution, scope: Scope, inst: Instance, event: Event) -> None:
+    if not inst.records or inst.records[0] is not event:
         return  # its pipeline has already said it again
     fibre = _listener(inst, event)
     if event.kind == "context" or fibre is None:
@@ -71,10 +102,13 @@ def _feed(execution: Execution, event: Event) -> None:
     kernel = execution.kernel
     kernel.now = execution.base + event.t
     if inst.coro is None:
-        kernel.start(inst, pipeline(scope.program.seats[inst.node], inst))
+        if isinstance(scope, Undoing):
+            scope.begin()
+        else:
+            kernel.start(inst, pipeline(scope.program.seats[inst.node], inst))
     elif event.kind == "cancelled":
         kernel.cancel(inst)
-        scope.instances.pop(key, None)
+        scope.instances.pop((inst.node, inst.item), None)
     else:
         kernel.resume(fibre, _woken_by(event))
     if inst.records and inst.records[0] is event:

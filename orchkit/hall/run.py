@@ -267,7 +267,7 @@ class Run:
         """
         self._handle.answer(name, value, by=by, item=item)
 
-    def cancel(self, *, by: str = "", why: str = "") -> None:
+    def cancel(self, *, by: str = "", why: str = "", undo: bool = False) -> None:
         """End the run: bodies are cancelled and recorded so, and what is recorded stays.
 
         Blocks until that is durable, which takes milliseconds. ``store.resume`` goes on with it, unless it has
@@ -279,6 +279,9 @@ class Run:
             Who ends it; recorded.
         why : str
             Recorded, and part of the error that awaiting the run raises.
+        undo : bool
+            Whether what is done and has an ``undo=`` is undone first, as when a run fails. The call returns before
+            that; the run ends after it.
 
         Raises
         ------
@@ -287,7 +290,7 @@ class Run:
         StoreWriteError
             If the end could not be made durable.
         """
-        self._handle.cancel(by=by, why=why)
+        self._handle.cancel(by=by, why=why, undo=undo)
 
     def suspend(self, *, by: str = "", why: str = "") -> None:
         """Stop the run for now: bodies are dropped, and ``store.resume`` runs again what has no outcome yet.

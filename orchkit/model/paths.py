@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ESCALATE",
     "FALLBACK",
+    "UNDO",
     "attempt_of",
     "has_node",
     "node_of",
@@ -29,8 +30,9 @@ __all__ = [
 
 FALLBACK: Final = "/fallback:"
 ESCALATE: Final = "/escalate:"
+UNDO: Final = "/undo:"
 
-_PLACE: Final = re.compile(r"/(?:fallback|escalate):.*$", re.DOTALL)
+_PLACE: Final = re.compile(r"/(?:fallback|escalate|undo):.*$", re.DOTALL)
 _MARKS: Final = re.compile(r"(?:\[\d+\]|~\d+|\.\d+|#\d+)+(?=/)")
 _ATTEMPT: Final = re.compile(r"~(\d+)[^/]*/$")
 _TRIES: Final = re.compile(r"(?:~\d+|\.\d+)+(?=[#/])")

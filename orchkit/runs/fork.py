@@ -132,9 +132,9 @@ class Fork:
         """Answer one of them, once it goes."""
         self._now.answer(name, value, by=by, item=item)
 
-    def cancel(self, *, by: str, why: str) -> None:
+    def cancel(self, *, by: str, why: str, undo: bool) -> None:
         """End it, once it goes."""
-        self._now.cancel(by=by, why=why)
+        self._now.cancel(by=by, why=why, undo=undo)
 
     def suspend(self, *, by: str, why: str) -> None:
         """Stop it for now; nothing to do for one that has not started."""

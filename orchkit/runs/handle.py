@@ -68,7 +68,7 @@ class Handle(Protocol):
     def answer(self, name: str, value: Any, *, by: str, item: int | None) -> None:
         """Answer one of them; returns when the answer is durable."""
 
-    def cancel(self, *, by: str, why: str) -> None:
+    def cancel(self, *, by: str, why: str, undo: bool) -> None:
         """End it; what is recorded stays."""
 
     def suspend(self, *, by: str, why: str) -> None:
@@ -185,7 +185,7 @@ class PastRun:
         """Refuse: nothing would go on."""
         raise self._idle(name)
 
-    def cancel(self, *, by: str, why: str) -> None:
+    def cancel(self, *, by: str, why: str, undo: bool) -> None:
         """Refuse for a run without an end: a later resume would not know; nothing to do for one that has ended."""
         if self._open():
             raise self._idle()
@@ -361,12 +361,19 @@ def run_error(head: Head, events: Sequence[Event]) -> RunError:
     item = f"[{end.item}]" if end.item >= 0 else ""
     times = f" on attempt {attempt}" if attempt > 1 else ""
     return RunError(
-        f"{end.node}{item} failed{times}: {end.error} (run {run_id!r})",
+        f"{end.node}{item} failed{times}: {end.error} (run {run_id!r}){_not_undone(events)}",
         run_id=run_id,
         node=end.node,
         attempt=attempt,
         item=end.item if end.item >= 0 else None,
     )
+
+
+def _not_undone(events: Sequence[Event]) -> str:
+    last = max((i for i, event in enumerate(events) if event.kind == "resumed"), default=0)
+    left = [event for event in events[last:] if event.kind == "undone" and event.status == "failed"]
+    told = [f"{event.node}{f'[{event.item}]' if event.item >= 0 else ''} ({event.error})" for event in left]
+    return f"; could not be undone: {', '.join(told)}" if told else ""
 
 
 def _conflict(error: str, run_id: str, node: str = "") -> ContextConflict:

@@ -353,10 +353,10 @@ class LiveRun:
         # Filed like an outcome, before what is overdue: nobody is punished for a loop that was busy.
         self._engine.host.deliver(inst, inst.token, answer)
 
-    def cancel(self, *, by: str = "", why: str = "") -> None:
+    def cancel(self, *, by: str = "", why: str = "", undo: bool = False) -> None:
         """End it; returns when that is durable, and what is recorded stays."""
         by, why = _checked_text("by", by, self.head.run_id), _checked_text("why", why, self.head.run_id)
-        self._act(lambda: self._execution.cancel(by, why))
+        self._act(lambda: self._execution.cancel(by, why, undo))
 
     def suspend(self, *, by: str = "", why: str = "") -> None:
         """Stop it for now; returns when that is durable, and `resume` goes on with it."""

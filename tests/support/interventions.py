@@ -36,6 +36,8 @@ def everything(state: ScopeState) -> dict[str, Any]:
     if state.shared is not None:
         held["shared"] = {n: getattr(state.shared, n) for n in SharedState.__slots__ if n not in UNSAID}
     if isinstance(state, RunState):
+        held["undoing"] = None if state.undoing is None else state.undoing.events
+        held["undoable"] = list(state.undoable.items())
         held["scopes"] = {prefix: everything(scope) for prefix, scope in state.scopes.items()}
     return held
 
