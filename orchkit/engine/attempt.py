@@ -54,6 +54,8 @@ def _first_lines(error: BaseException, limit: int = 2000) -> str:
 def first_attempt(leg: Leg) -> int:
     """Give the number of a generation's first attempt: a later one's where its scope is gone on with."""
     inst = leg.inst
+    if inst.records:
+        return inst.records[0].attempt  # by now somebody may want it to begin elsewhere the next time
     onward = inst.scope.state.onward
     return onward.get((inst.node, inst.item), 1) if onward else 1
 

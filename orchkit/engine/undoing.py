@@ -57,7 +57,8 @@ class Undoing(Scope):
         site = self.seat.undo
         assert site is not None
         assert site.retry is not None
-        self.execution.kernel.start(self.inst, retrying(site.retry, self.inst, site, 1))
+        first = self.execution.state.undo_tries.get((self.state.prefix, self.inst.node, self.inst.item), 0) + 1
+        self.execution.kernel.start(self.inst, retrying(site.retry, self.inst, site, first))
 
     def _settle(self, inst: Instance, outcome: Outcome) -> None:
         execution, failure = self.execution, outcome.failure

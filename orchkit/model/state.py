@@ -256,13 +256,15 @@ class RunState(ScopeState):
         became of that: "", "completed" or "failed".
     undoing : Open or None
         What the log holds of the undo that is going on.
+    undo_tries : dict
+        The keys of `undoable` to how many attempts at undoing it have been made in vain.
     undo_wanted : bool
         Whether what was done is to be undone though the run was cancelled.
     rekeyed : dict of str to int
         Effects that somebody wanted once more, as their receivers know them, and for the how manieth time.
     """
 
-    __slots__ = ("last_t", "rekeyed", "scopes", "spent", "undo_wanted", "undoable", "undoing")
+    __slots__ = ("last_t", "rekeyed", "scopes", "spent", "undo_tries", "undo_wanted", "undoable", "undoing")
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
@@ -272,6 +274,7 @@ class RunState(ScopeState):
         self.rekeyed: dict[str, int] = {}
         self.undoable: dict[tuple[str, int, int], str] = {}
         self.undoing: Open | None = None
+        self.undo_tries: dict[tuple[str, int, int], int] = {}
         self.undo_wanted = False
 
     @property

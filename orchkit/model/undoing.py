@@ -23,6 +23,7 @@ def note_done(run: RunState, scope: ScopeState, event: Event) -> None:
     for other in [one for one in run.undoable if one[1:] == key[1:] and owner_of(one[0]) == known]:
         del run.undoable[other]
     run.undoable[key] = ""
+    run.undo_tries.pop(key, None)
 
 
 def forget_done(run: RunState, scope: ScopeState, event: Event) -> None:
@@ -35,8 +36,9 @@ def forget_done(run: RunState, scope: ScopeState, event: Event) -> None:
 
 def undo_goes_on(run: RunState, scope: ScopeState, event: Event) -> None:
     """Keep what the log holds of an undo; it changes nothing of where nodes stand."""
-    if event.kind == "cancelled":
-        run.undoing = None  # somebody has stopped that too
+    if event.kind == "cancelled":  # somebody has stopped that too
+        run.undoing = None
+        run.undo_tries[scope.prefix, scope.node(event.node), event.item] = event.attempt
         return
     if run.undoing is None:
         run.undoing = Open()
@@ -45,8 +47,10 @@ def undo_goes_on(run: RunState, scope: ScopeState, event: Event) -> None:
 
 def undone(run: RunState, scope: ScopeState, event: Event) -> None:
     """Note what became of an undo."""
+    key = scope.prefix, scope.node(event.node), event.item
+    run.undo_tries[key] = 0 if run.undoing is None else max(one.attempt for one in run.undoing.events)
     run.undoing = None
-    run.undoable[scope.prefix, scope.node(event.node), event.item] = event.status
+    run.undoable[key] = event.status
 
 
 def reopen_undone(run: RunState) -> None:

@@ -96,9 +96,7 @@ def test_faults_and_worlds_address_an_undo() -> None:
     run = saga().simulate("x", world=world(ship=1.0), faults=storm)
     assert [e.status for e in run.log if e.kind == "failed" and "undo" in e.node] == ["error"]
     assert undone(run.log)[2] == ("charge", -1, "completed")
-    bare = ok.World(
-        dict.fromkeys(UNDOS[:1], ok.real), **dict.fromkeys(("book", "charge", "ship", "people"), ok.real)
-    )
+    bare = ok.World(dict.fromkeys(UNDOS[:1], ok.real), **dict.fromkeys(("book", "charge", "ship", "people"), ok.real))
     with pytest.raises(ok.SimulationError, match="'charge/undo:refund' has an effect on the world"):
         saga().simulate("x", world=bare)
 
