@@ -10,11 +10,11 @@ from typing import Any
 
 from orchkit.clock.dice import Stream, path_of
 from orchkit.clock.kernel import Host, Kernel, suspend
-from orchkit.engine.dropping import begin_lost_again
+from orchkit.engine.dropping import begin_lost_again, drop_leg
 from orchkit.engine.instance import Instance, Leg
 from orchkit.engine.plan import plan
 from orchkit.engine.program import Program
-from orchkit.engine.redrive import brief, redrive, redrive_undo, same
+from orchkit.engine.redrive import brief, go_on_stopping, redrive, same
 from orchkit.engine.scope import InnerScope, Scope
 from orchkit.engine.undoing import Undoing, undo_next
 from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
@@ -248,7 +248,7 @@ class Execution(Scope):
     def _is_feeding(self) -> bool:
         # Records only become fewer, so nobody who has none is asked again: n effects may all wait for their fence.
         unfed = self.unfed
-        while unfed and not (unfed[0].records and _is_open(unfed[0])):
+        while unfed and not (unfed[0].records and unfed[0].is_open):
             unfed.popleft()
         return bool(unfed)
 
@@ -385,7 +385,7 @@ class Execution(Scope):
         self._advancing = True
         try:
             for leg in sorted(legs, key=lambda one: one.key):
-                if leg.coro is not None and _is_open(leg.inst):
+                if leg.coro is not None and leg.inst.is_open:
                     self.kernel.resume(leg, None)
         finally:
             self._advancing = False
@@ -485,22 +485,12 @@ class Execution(Scope):
             for inst in list(scope.instances.values()):
                 inst.tell_late()
                 for leg in (inst, *inst.branches):
-                    self._drop(leg)
+                    drop_leg(self, leg)
             scope.instances.clear()
         self.scopes.clear()
         self.pending.clear()
         self.askers.clear()
         self._tell_end(error)
-
-    def _drop(self, leg: Leg) -> None:
-        leg.token += 1
-        leg.inner = None
-        if leg.handle is not None:
-            self.host.stop(leg.handle)
-            leg.handle = None
-        if leg.coro is not None and self.kernel.current is not leg:
-            coro, leg.coro = leg.coro, None
-            _discard(coro)
 
     def raise_if_stuck(self) -> None:
         """Raise when nothing is left that could ever happen; for hosts whose time ends with the heap.
@@ -561,7 +551,7 @@ class Execution(Scope):
         self._rebuilt = True
         waiting, self.deferred = self.deferred, []
         if self._stopping():
-            self._go_on_stopping()
+            go_on_stopping(self)
             return
         self._advancing = True  # what was wanted when the log was cut comes first, and what follows from it then
         try:
@@ -571,24 +561,12 @@ class Execution(Scope):
                 if scope.state.failing is not None:
                     scope.fail()
             for leg, go_on in sorted(waiting, key=lambda pair: pair[0].key):
-                if leg.coro is not None and _is_open(leg.inst):
+                if leg.coro is not None and leg.inst.is_open:
                     go_on()
         finally:
             self._advancing = False
         for scope in self.scopes.values():
             self.touch(scope)
-        self.advance()
-
-    def _go_on_stopping(self) -> None:
-        super().halt()
-        if self.state.undoing is not None and self.error is None:
-            redrive_undo(self)
-            waiting, self.deferred = self.deferred, []
-            for leg, go_on in waiting:
-                if leg.coro is not None and _is_open(leg.inst):
-                    go_on()
-        if self.state.cancelling and not self.state.undo_wanted:
-            self.stop("cancelled")
         self.advance()
 
     def feed_later(self, scope: Scope) -> None:
@@ -608,14 +586,3 @@ class Execution(Scope):
 
     def _stopping(self) -> bool:
         return self.state.failing is not None or self.state.cancelling or self.state.undoing is not None
-
-
-def _is_open(inst: Instance) -> bool:
-    return inst.scope.instances.get((inst.node, inst.item)) is inst
-
-
-def _discard(coro: Any) -> None:
-    try:
-        coro.close()
-    except BaseException:
-        pass  # a coroutine that is mid-flight in an outer frame is dropped with that frame

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchkit.engine.attempt import outcome_of
 from orchkit.engine.inside import LOOK
 from orchkit.engine.pipeline import pipeline
+from orchkit.engine.scope import Scope
 from orchkit.engine.undoing import Undoing
 from orchkit.errors import ReplayMismatch
 from orchkit.model.events import Event
@@ -22,9 +23,8 @@ if TYPE_CHECKING:
     from orchkit.clock.kernel import Fibre
     from orchkit.engine.execution import Execution
     from orchkit.engine.instance import Instance
-    from orchkit.engine.scope import Scope
 
-__all__ = ["brief", "redrive", "redrive_undo", "same"]
+__all__ = ["brief", "go_on_stopping", "redrive", "same"]
 
 
 def redrive(execution: Execution) -> None:
@@ -50,14 +50,27 @@ def redrive(execution: Execution) -> None:
         raise execution.error
 
 
-def redrive_undo(execution: Execution) -> None:
-    """Bring the undo that was going on to where the log leaves it.
+def go_on_stopping(execution: Execution) -> None:
+    """Go on with a run that was about to end: what was in flight is cancelled, and what was done undone.
 
     Raises
     ------
     ReplayMismatch
         If the workflow wants something else than the log holds.
     """
+    Scope.halt(execution)
+    if execution.state.undoing is not None and execution.error is None:
+        _redrive_undo(execution)
+        waiting, execution.deferred = execution.deferred, []
+        for leg, go_on in waiting:
+            if leg.coro is not None and leg.inst.is_open:
+                go_on()
+    if execution.state.cancelling and not execution.state.undo_wanted:
+        execution.stop("cancelled")
+    execution.advance()
+
+
+def _redrive_undo(execution: Execution) -> None:
     kernel, undoing = execution.kernel, execution.state.undoing
     assert undoing is not None
     key = execution.state.next_to_undo

@@ -55,8 +55,7 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
     effect                        view: a row an effect on the world outside, whatever attempts and generations it took
         run, node, item
         idempotency_key           what its receiver knows it by
-        status                    undone if it was taken back; completed if some attempt did; else of the last attempt:
-                                  failed, cancelled, open
+        status                    undone, completed if some attempt did, else of the last attempt: failed, cancelled, open
         attempts, completed       how many began; how many of them completed
 
     approval                      view: a row a question to a person
