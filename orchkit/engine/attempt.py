@@ -57,6 +57,8 @@ def _first_lines(error: BaseException, limit: int = 2000) -> str:
 def first_attempt(leg: Leg) -> int:
     """Give the number of a generation's first attempt: a later one's where its scope is gone on with."""
     inst = leg.inst
+    if inst.records:
+        return inst.records[0].attempt  # by now somebody may want it to begin elsewhere the next time
     onward = inst.scope.state.onward
     return onward.get((inst.node, inst.item), 1) if onward else 1
 
@@ -80,7 +82,7 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     ex, path = inst.execution, inst.scope.path(site)
     if ex.state.paused or inst.records:
         await wait_while_paused(leg, site, n)
-    key = inst.scope.effect_key(site, inst.item) if site.node.effect else ""
+    key = inst.scope.effect_key(site, inst.item) if site.has_key else ""
     if ex.driving:
         inst.listeners[leg.number] = leg
     gated = ex.gatekeeper.of(path) if site.gates else None
@@ -117,7 +119,7 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     if site.inside is not None and outcome.failure is None:
         outcome = degraded_inside(leg, site, started, outcome)
     # Where it was an effect when it began, others went on while it waited here, even if it is none by now.
-    if (site.node.effect or started.key) and not inst.settled:
+    if (site.has_key or started.key) and not inst.settled:
         await ex.fence(leg)
     return outcome
 
@@ -133,7 +135,7 @@ async def _work(leg: Leg, site: Site, started: Event, strike: Strike, error: Fai
     if ex.driving:
         ex.deferred.append((leg, lambda: ex.kernel.resume(leg, None)))
         await suspend()  # no body starts before all open instances are rebuilt
-    if ex.strict or site.node.effect:
+    if ex.strict or site.has_key:
         await ex.fence(leg)
     _begin(leg, site, started, error)
     outcome: Outcome | None = await suspend()
@@ -372,7 +374,7 @@ def _record_end(fibre: Leg, site: Site, started: Event, outcome: Outcome) -> Non
     t, leg, n, key = ex.t(), started.leg, started.attempt, started.key
     failure = outcome.failure
     if failure is None:
-        if inst.scope.state.shared is not None and not inst.records:
+        if inst.scope.state.shared is not None and not inst.records and not site.is_undo:
             _record_writes(fibre, started, t)
         status = FINAL if site.final else "ok"
         event = Event(

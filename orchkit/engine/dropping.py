@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -10,9 +10,10 @@ from orchkit.model.events import ATTEMPT_ENDS, Event
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
+    from orchkit.engine.instance import Leg
     from orchkit.model.state import ScopeState
 
-__all__ = ["begin_again", "begin_lost_again", "drop_open"]
+__all__ = ["begin_again", "begin_lost_again", "drop_leg", "drop_open"]
 
 _BY_HAND = "operator"
 
@@ -78,3 +79,24 @@ def _end_lost(execution: Execution, events: list[Event]) -> None:
     for begun in going.values():
         t = execution.t()
         execution.record(msgspec.structs.replace(begun, t=t, kind="cancelled", dur=t - begun.t))
+
+
+def drop_leg(execution: Execution, leg: Leg) -> None:
+    """Let go of a fibre without another record: the run stops."""
+    leg.token += 1
+    leg.bodies += 1
+    leg.spent = None
+    leg.inner = ()
+    if leg.handle is not None:
+        execution.host.stop(leg.handle)
+        leg.handle = None
+    if leg.coro is not None and execution.kernel.current is not leg:
+        coro, leg.coro = leg.coro, None
+        _discard(coro)
+
+
+def _discard(coro: Any) -> None:
+    try:
+        coro.close()
+    except BaseException:
+        pass  # a coroutine that is mid-flight in an outer frame is dropped with that frame

@@ -11,14 +11,15 @@ from typing import Any
 from orchkit.clock.dice import Stream, path_of
 from orchkit.clock.kernel import Host, Kernel, suspend
 from orchkit.engine.context import Context
-from orchkit.engine.dropping import begin_lost_again
+from orchkit.engine.dropping import begin_lost_again, drop_leg
 from orchkit.engine.gatekeeper import Gatekeeper
 from orchkit.engine.gateroom import Gates
 from orchkit.engine.instance import Instance, Leg
 from orchkit.engine.plan import plan
 from orchkit.engine.program import Program, Seat
-from orchkit.engine.redrive import brief, redrive, same
+from orchkit.engine.redrive import brief, go_on_stopping, redrive, same
 from orchkit.engine.scope import InnerScope, Scope
+from orchkit.engine.undoing import Undoing, undo_next
 from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.fold import apply, fold
@@ -132,6 +133,7 @@ class Execution(Scope):
         self.pending: dict[tuple[str, int], Event] = {}
         self.askers: dict[tuple[str, int], tuple[Instance, Seat]] = {}
         self.deferred: list[tuple[Leg, Callable[[], None]]] = []
+        self.undoing: Undoing | None = None
         self.held: list[Leg] = []
         self.cancelled_by = ""
         self.causes: dict[tuple[str, int], BaseException] = {}
@@ -253,7 +255,7 @@ class Execution(Scope):
     def _is_feeding(self) -> bool:
         # Records only become fewer, so nobody who has none is asked again: n effects may all wait for their fence.
         unfed = self.unfed
-        while unfed and not (unfed[0].records and _is_open(unfed[0])):
+        while unfed and not (unfed[0].records and unfed[0].is_open):
             unfed.popleft()
         return bool(unfed)
 
@@ -363,7 +365,7 @@ class Execution(Scope):
 
     def all_scopes(self) -> list[Scope]:
         """Give all scopes in which something is open, the run's own first."""
-        return [self, *self.scopes.values()]
+        return [self, *self.scopes.values(), *([] if self.undoing is None else [self.undoing])]
 
     # Generations
 
@@ -413,7 +415,7 @@ class Execution(Scope):
         self._advancing = True
         try:
             for leg in sorted(legs, key=lambda one: one.key):
-                if leg.coro is not None and _is_open(leg.inst):
+                if leg.coro is not None and leg.inst.is_open:
                     self.kernel.resume(leg, None)
         finally:
             self._advancing = False
@@ -430,15 +432,23 @@ class Execution(Scope):
             return
         self.halt()
         if self.error is None:
-            self._end(status)
+            self._wind_up(status)
 
-    def cancel(self, by: str = "", why: str = "") -> None:
-        """End the run on somebody's wish; what is recorded stays."""
+    def halt(self) -> None:
+        """Cancel what is in flight, in the order of the keys, and last of all what is being undone."""
+        super().halt()
+        undoing, self.undoing = self.undoing, None
+        if undoing is not None:
+            self.kernel.cancel(undoing.inst)
+
+    def cancel(self, by: str = "", why: str = "", undo: bool = False) -> None:
+        """End the run on somebody's wish; what is recorded stays, and what it did too unless it is to be undone."""
         if self._over:
             return
         try:
-            self.record(Event(self.t(), "cancelled", by=by, body=why or None))
-            self.stop("cancelled")
+            self.record(Event(self.t(), "cancelled", status="undo" if undo else "", by=by, body=why or None))
+            if not (undo and self.undoing is not None):
+                self.stop("cancelled")
         except BaseException as error:
             self.abort(error)
 
@@ -461,15 +471,23 @@ class Execution(Scope):
         )
 
     def fail(self) -> bool:
-        """Stop because a node has failed."""
-        self.stop("failed")
+        """Stop because a node has failed, or somebody has cancelled it: what it did is undone first."""
+        if self.undoing is not None:
+            return False
+        self.stop("cancelled" if self.state.cancelling else "failed")
         return True
 
     def end(self) -> bool:
         """End because nothing is left to do."""
-        status, error = end_of(self.state)
-        self._end(status, error)
+        if self.undoing is not None:
+            return False
+        self._wind_up(*end_of(self.state))
         return True
+
+    def _wind_up(self, status: str, error: str = "") -> None:
+        to_undo = self.state.undo_wanted if status == "cancelled" else status == "failed"
+        if not (to_undo and undo_next(self)):
+            self._end(status, error)
 
     def _end(self, status: str, error: str = "") -> None:
         body = result_of(self.state) if status in ("completed", "degraded") else None
@@ -499,25 +517,13 @@ class Execution(Scope):
             for inst in list(scope.instances.values()):
                 inst.tell_late()
                 for leg in (inst, *inst.branches):
-                    self._drop(leg)
+                    drop_leg(self, leg)
             scope.instances.clear()
         self.scopes.clear()
         self.gatekeeper.gates.forget(self.run_id)
         self.pending.clear()
         self.askers.clear()
         self._tell_end(error)
-
-    def _drop(self, leg: Leg) -> None:
-        leg.token += 1
-        leg.bodies += 1
-        leg.spent = None
-        leg.inner = ()
-        if leg.handle is not None:
-            self.host.stop(leg.handle)
-            leg.handle = None
-        if leg.coro is not None and self.kernel.current is not leg:
-            coro, leg.coro = leg.coro, None
-            _discard(coro)
 
     def raise_if_stuck(self) -> None:
         """Raise when nothing is left that could ever happen; for hosts whose time ends with the heap.
@@ -577,7 +583,7 @@ class Execution(Scope):
         self._rebuilt = True
         if self._stopping():
             self.deferred.clear()
-            self.stop("failed" if self.state.failing is not None else "cancelled")
+            go_on_stopping(self)
             return
         self._go_on()
 
@@ -591,7 +597,7 @@ class Execution(Scope):
                 if scope.state.failing is not None:
                     scope.fail()
             for leg, go_on in sorted(waiting, key=lambda pair: pair[0].key):
-                if leg.coro is not None and _is_open(leg.inst):
+                if leg.coro is not None and leg.inst.is_open:
                     go_on()
         finally:
             self._advancing = False
@@ -616,15 +622,4 @@ class Execution(Scope):
         self.base = min(self.base, self.kernel.now - self.state.last_t)
 
     def _stopping(self) -> bool:
-        return self.state.failing is not None or self.state.cancelling
-
-
-def _is_open(inst: Instance) -> bool:
-    return inst.scope.instances.get((inst.node, inst.item)) is inst
-
-
-def _discard(coro: Any) -> None:
-    try:
-        coro.close()
-    except BaseException:
-        pass  # a coroutine that is mid-flight in an outer frame is dropped with that frame
+        return self.state.failing is not None or self.state.cancelling or self.state.undoing is not None

@@ -108,6 +108,11 @@ class Instance(Leg):
         """Itself."""
         return self
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still the one that its scope goes on with."""
+        return self.scope.instances.get((self.node, self.item)) is self
+
     def finished(self, value: Any) -> None:
         """Settle with the pipeline's outcome."""
         self.scope.settle(self, value)

@@ -12,15 +12,27 @@ from typing import TYPE_CHECKING, Any
 from orchkit.clock.kernel import suspend
 from orchkit.engine.dropping import begin_again
 from orchkit.model.events import Event
+from orchkit.model.paths import owner_of
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
     from orchkit.engine.instance import Leg
     from orchkit.engine.program import Site
     from orchkit.model.instances import Open
-    from orchkit.model.state import ScopeState
+    from orchkit.model.state import RunState, ScopeState
 
-__all__ = ["again", "follow", "is_quiet", "override", "pause", "skip", "unpause", "update_context", "wait_while_paused"]
+__all__ = [
+    "again",
+    "follow",
+    "is_quiet",
+    "next_key",
+    "override",
+    "pause",
+    "skip",
+    "unpause",
+    "update_context",
+    "wait_while_paused",
+]
 
 
 def pause(execution: Execution, by: str = "", why: str = "") -> None:
@@ -104,10 +116,25 @@ def follow(execution: Execution, state: ScopeState, key: tuple[int, int]) -> Non
     execution.record(wanted)
 
 
+def next_key(run: RunState, state: ScopeState, node: int, item: int) -> str:
+    """Give what an effect is known by when it is to be another one to its receiver."""
+    path = owner_of(state.prefix) + state.graph.nodes[node].name
+    key = path if item < 0 else f"{path}[{item}]"
+    known = [time for name, time in run.rekeyed.items() if name in (key, path) or (item < 0 and _is_item(name, path))]
+    return f"{key}#{max(known, default=1) + 1}"
+
+
+def _is_item(name: str, path: str) -> bool:
+    return name.startswith(f"{path}[") and "/" not in name[len(path) :]
+
+
 def is_quiet(execution: Execution) -> bool:
     """Say whether a run is paused and nothing is in flight: all that is open waits to start, or for a person."""
     if not execution.state.paused:
         return False
+    undoing = execution.state.undoing
+    if execution.undoing is not None and undoing is not None:
+        return undoing.events[-1].kind == "waiting"
     scopes = [scope.state for scope in execution.all_scopes()]
     return all(_is_idle(state, key, opened) for state in scopes for key, opened in state.open.items())
 

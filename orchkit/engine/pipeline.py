@@ -54,7 +54,11 @@ def _protected(seat: Seat, leg: Leg) -> Coroutine[Any, Any, Outcome]:
 
 
 def _retried(site: Site, leg: Leg) -> Coroutine[Any, Any, Outcome]:
-    return attempt(leg, site, first_attempt(leg)) if site.retry is None else retrying(site.retry, leg, site)
+    return (
+        attempt(leg, site, first_attempt(leg))
+        if site.retry is None
+        else retrying(site.retry, leg, site, first_attempt(leg))
+    )
 
 
 async def _picking(seat: Seat, inst: Instance) -> Outcome:

@@ -8,7 +8,7 @@ program a million times.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from orchkit.clock.dice import path_of
@@ -16,7 +16,7 @@ from orchkit.errors import DefinitionError
 from orchkit.model.codec import Codec, codec_for
 from orchkit.model.graph import Graph
 from orchkit.model.nesting import result_type
-from orchkit.model.paths import ESCALATE, FALLBACK, static_path
+from orchkit.model.paths import ESCALATE, FALLBACK, UNDO, static_path
 from orchkit.model.policies import Breaker, Budget, Bulkhead, Escalate, Fallback, RateLimit, Retry, Timeout, option_name
 from orchkit.model.protocols import FaultPlan, Model, WorldModel
 from orchkit.model.steps import Function, Node, Param, Step, describe
@@ -75,9 +75,19 @@ class Site:
         return _aim(self.path, self.name, self.node)
 
     @property
+    def is_undo(self) -> bool:
+        """Whether it takes back what its node has done."""
+        return UNDO in self.name
+
+    @property
+    def has_key(self) -> bool:
+        """Whether what happens here is known outside by an idempotency key."""
+        return self.node.effect or self.is_undo
+
+    @property
     def inline(self) -> bool:
         """Whether a plain function is called on the engine itself: routes decide in no time."""
-        return self.node.kind == "route"
+        return self.node.kind == "route" and not self.is_undo
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +119,15 @@ class Seat:
         Of each option a site, or a plain value's JSON.
     escalation : Seat or None
         Of the approval that is asked when all else has failed.
+    undo : Site or None
+        What takes back what the node has done.
     """
 
     node: Node
     site: Site
     fallbacks: tuple[Site | tuple[Any], ...] = ()
     escalation: Seat | None = None
+    undo: Site | None = None
 
 
 class Program:
@@ -149,7 +162,7 @@ class Program:
     def sites(self) -> tuple[Site, ...]:
         """Every place where an attempt can be made, and so where a fault can strike."""
         seats = (seat for seat in self.seats if seat.node.kind != "approval")
-        own = [site for seat in seats for site in (seat.site, *seat.fallbacks) if isinstance(site, Site)]
+        own = [site for seat in seats for site in (seat.site, *seat.fallbacks, seat.undo) if isinstance(site, Site)]
         inner = [site for one in own if one.inside is not None for site in one.inside.program.sites]
         return (*own, *inner)
 
@@ -160,11 +173,27 @@ class Program:
         fallback: Fallback | None = node.policy("fallback")
         escalate: Escalate | None = node.policy("escalate")
         options = () if fallback is None else tuple(self._fallback(node, one, site) for one in fallback.options)
-        return Seat(node, site, options, None if escalate is None else self._escalation(node, escalate))
+        escalation = None if escalate is None else self._escalation(node, escalate)
+        return Seat(node, site, options, escalation, None if node.undo is None else self._undo(node))
 
     def _escalation(self, node: Node, policy: Escalate) -> Seat:
         asked = self.graph.templates[policy.to]
         return Seat(asked, self._site(f"{node.name}{ESCALATE}{policy.to}", asked, None, None))
+
+    def _undo(self, node: Node) -> Site:
+        name = option_name(node.undo)
+        function = describe(node.undo, what=f"undo of {node.name!r}")
+        known = {"input", node.name} | {dep.source for dep in node.deps}
+        asked = [*(param.source for param in function.params), *(["item"] if function.item is not None else [])]
+        wrong = [source for source in asked if source not in known and not (source == "item" and node.kind == "map")]
+        if wrong or function.wants_error:
+            raise DefinitionError(
+                f"undo {name!r} of {node.name!r} asks for {(wrong or ['error'])[0]!r}; it gets what the node has come "
+                f"to ({node.name}), the node's inputs by name ({', '.join(sorted(known - {node.name}))}), 'ctx' if it "
+                "asks, and 'item' of a map"
+            )
+        site = self._site(f"{node.name}{UNDO}{name}", node, function, None)
+        return site if site.retry is not None else replace(site, retry=Retry(3))
 
     def _fallback(self, node: Node, option: Any, site: Site) -> Site | tuple[Any]:
         if not callable(option) and not isinstance(option, Step):
@@ -240,6 +269,8 @@ class Program:
     def _dump(self, node: Node, function: Function | None, path: str) -> Callable[[Any, str], Any]:
         if node.kind == "approval":
             return self._codec(node.answer, f"answer of {path!r}").dump
+        if function is not None and UNDO in path:
+            return self._codec(function.returns, f"result of {path!r}").dump
         if node.body is not None:
             return self._codec(result_type(node.body), f"result of {path!r}").dump
         assert function is not None

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from orchkit.engine.attempt import outcome_of
 from orchkit.engine.inside import LOOK
 from orchkit.engine.pipeline import pipeline
+from orchkit.engine.scope import Scope
+from orchkit.engine.undoing import Undoing
 from orchkit.errors import ReplayMismatch
 from orchkit.model.events import Event
 from orchkit.model.protocols import Outcome
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from orchkit.engine.instance import Instance
     from orchkit.engine.scope import Scope
 
-__all__ = ["brief", "redrive", "same"]
+__all__ = ["brief", "go_on_stopping", "redrive", "same"]
 
 
 def redrive(execution: Execution, scope: Scope, log: Sequence[Event]) -> None:
@@ -57,6 +59,44 @@ def redrive(execution: Execution, scope: Scope, log: Sequence[Event]) -> None:
         raise execution.error
 
 
+def go_on_stopping(execution: Execution) -> None:
+    """Go on with a run that was about to end: what was in flight is cancelled, and what was done undone.
+
+    Raises
+    ------
+    ReplayMismatch
+        If the workflow wants something else than the log holds.
+    """
+    Scope.halt(execution)
+    if execution.state.undoing is not None and execution.error is None:
+        _redrive_undo(execution)
+        waiting, execution.deferred = execution.deferred, []
+        for leg, go_on in waiting:
+            if leg.coro is not None and leg.inst.is_open:
+                go_on()
+    if execution.state.cancelling and not execution.state.undo_wanted:
+        execution.stop("cancelled")
+    execution.advance()
+
+
+def _redrive_undo(execution: Execution) -> None:
+    kernel, undoing = execution.kernel, execution.state.undoing
+    assert undoing is not None
+    key = execution.state.next_to_undo
+    assert key is not None
+    before = kernel.now
+    execution.driving = True
+    try:
+        execution.undoing = scope = Undoing(execution, key, undoing.events)
+        for event in list(undoing.events):
+            _feed_to(execution, scope, scope.inst, event)
+    finally:
+        execution.driving = False
+        kernel.now = max(before, execution.base + execution.state.last_t)
+    if execution.error is not None:
+        raise execution.error
+
+
 def _open_events(execution: Execution, log: Sequence[Event]) -> list[Event]:
     position = {id(event): i for i, event in enumerate(log)}
     scopes = [scope for scope in execution.state.all_scopes() if scope.status == "running"]
@@ -69,9 +109,13 @@ def _feed(execution: Execution, event: Event) -> None:
     scope = execution if state is execution.state else execution.scopes.get("" if state is None else state.id)
     if scope is None:
         return  # what has opened it is about to be dropped
-    key = (scope.state.node(event.node), event.item)
-    inst = scope.instances.get(key)
-    if inst is None or not inst.records or inst.records[0] is not event:
+    inst = scope.instances.get((scope.state.node(event.node), event.item))
+    if inst is not None:
+        _feed_to(execution, scope, inst, event)
+
+
+def _feed_to(execution: Execution, scope: Scope, inst: Instance, event: Event) -> None:
+    if not inst.records or inst.records[0] is not event:
         return  # its pipeline has already said it again
     fibre = _listener(inst, event)
     if event.kind in ("context", "called", "escalated") or fibre is None:
@@ -80,10 +124,13 @@ def _feed(execution: Execution, event: Event) -> None:
     kernel = execution.kernel
     kernel.now = execution.base + event.t
     if inst.coro is None:
-        kernel.start(inst, pipeline(scope.program.seats[inst.node], inst))
+        if isinstance(scope, Undoing):
+            scope.begin()
+        else:
+            kernel.start(inst, pipeline(scope.program.seats[inst.node], inst))
     elif event.kind == "cancelled":
         kernel.cancel(inst)
-        scope.instances.pop(key, None)
+        scope.instances.pop((inst.node, inst.item), None)
     else:
         kernel.resume(fibre, _woken_by(event))
     if inst.records and inst.records[0] is event:

@@ -13,7 +13,7 @@ from orchkit.engine.context import effect_key
 from orchkit.engine.dropping import begin_again
 from orchkit.engine.inside import outcome_inside
 from orchkit.engine.instance import Instance, Leg
-from orchkit.engine.operating import follow
+from orchkit.engine.operating import follow, next_key
 from orchkit.engine.pipeline import pipeline
 from orchkit.engine.plan import Action, plan
 from orchkit.errors import BudgetExhausted, ContextConflict
@@ -68,9 +68,9 @@ class Scope:
 
         It changes only when somebody wants the effect once more.
         """
-        path = owner_of(self.state.prefix) + site.name
-        key, again = effect_key(path, item), self.execution.state.rekeyed
-        time = max(again.get(key, 1), again.get(path, 1)) if again else 1
+        owner, again = owner_of(self.state.prefix), self.execution.state.rekeyed
+        key, node = effect_key(owner + site.name, item), owner + site.node.name
+        time = max(again.get(effect_key(node, item), 1), again.get(node, 1)) if again else 1
         return key if time == 1 else f"{key}#{time}"
 
     def dice_at(self, site: Site, item: int, leg: int, n: int) -> Stream:
@@ -92,7 +92,10 @@ class Scope:
         state = self.state
         arguments: dict[str, Any] = {}
         for name, source, codec, required, default in site.loads:
-            if required or state.is_live(source):
+            if source == site.node.name:  # an undo gets what its node has come to
+                own = state.values[inst.node] if inst.item < 0 else state.maps[inst.node].values[inst.item]
+                arguments[name] = codec.load(own)
+            elif required or state.is_live(source):
                 arguments[name] = codec.load(state.value(source))
             else:
                 arguments[name] = default
@@ -116,7 +119,7 @@ class Scope:
     def act(self) -> bool:
         """Do the next thing that the plan asks for; say whether there was one."""
         state = self.state
-        if state.failing is not None:
+        if state.failing is not None or state.cancelling:
             return self.fail()
         if (state.ready or state.stale or state.decided) and (action := plan(state)) is not None:
             self._do(action)
@@ -183,8 +186,9 @@ class Scope:
     def open_generation(self, node: int, item: int, status: str, why: str | None = None, by: str = "") -> None:
         """Open the next generation of a node or item; what is open of it is cancelled and recorded so."""
         name = self.state.prefix + self.program.seats[node].node.name
+        key = next_key(self.execution.state, self.state, node, item) if status == "undone" else ""
         begin_again(
-            self.execution, self.state, Event(0, "invalidated", name, item, status=status, by=by, body=why)
+            self.execution, self.state, Event(0, "invalidated", name, item, status=status, by=by, key=key, body=why)
         )  # fmt: skip
         self.execution.touch(self)
 

@@ -80,6 +80,7 @@ class Definition:
         budget: Budget | None = None,
         escalate: Escalate | str | None = None,
         effect: bool = False,
+        undo: Any = None,
         on_error: OnError = "fail",
         after: Any = (),
         provider: str | None = None,
@@ -116,6 +117,9 @@ class Definition:
         effect : bool
             It touches the world: it gets an idempotency key and a row in the effect ledger, never acts before
             what led to it is durable, and is refused in simulations unless the world allows it.
+        undo : callable or ok.step, optional
+            Takes back what the step has done, if the run fails later: it gets what the step has come to by the step's
+            name, the step's inputs by theirs, and ``ctx`` if it asks. See Notes.
         on_error : {"fail", "skip"}
             What its failure does to the run.
         after : str, callable, or several, optional
@@ -142,6 +146,32 @@ class Definition:
         Policies act in one order, however they are written. Outermost first: escalate, fallback, deadline, hedge,
         retry; then round each single attempt: budget, breaker, bulkhead, rate limit, timeout. What one of these
         rejects is not retried and does reach the fallback.
+        When a run fails, what is done and has an ``undo=`` is undone before it ends: one after the other, the last that
+        was done first, items of maps and steps of workflows within it included. An undo is retried by the step's own
+        ``retry=``, else three times in all, under an idempotency key of its own; worlds and faults know it as
+        ``charge/undo:refund``. One that fails for good is recorded and told by the error, and the rest is still
+        undone. A run that somebody cancels keeps what it did, unless by ``run.cancel(undo=True)``. When the run is
+        resumed later, what was undone is done again, under a key that ends in ``#2``. Another attempt at a workflow
+        within it undoes nothing, for it repeats what was done under the same keys, and nor does a fallback. What an
+        undo writes to the shared context is dropped.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("order", input=str)
+        >>> def refund(charge: str) -> None:
+        ...     print("refund", charge)
+        >>> @wf.step(effect=True, undo=refund)
+        ... def charge(input: str) -> str:
+        ...     return f"receipt of {input}"
+        >>> @wf.step
+        ... def ship(charge: str) -> str:
+        ...     raise ValueError("out of stock")
+        >>> world = ok.World({"charge/undo:refund": ok.real}, charge=ok.real)
+        >>> run = wf.simulate("Dana", world=world)
+        refund receipt of Dana
+        >>> run.status
+        'failed'
         """
         return self._decorate("step", fn, options)
 

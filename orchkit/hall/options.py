@@ -10,12 +10,24 @@ from orchkit.faults import Faults
 from orchkit.hall import arguments
 from orchkit.hall.arguments import Checker
 from orchkit.model.policies import POLICIES, Breaker, Budget, Only, Policy, RateLimit, in_order
-from orchkit.model.steps import Node
+from orchkit.model.steps import Node, Step
 
 __all__ = ["checked_faults", "node_from", "node_of", "restacked"]
 
+
+def _function(where: str, name: str, value: Any) -> Any:
+    if (
+        value is None
+        or isinstance(value, Step)
+        or (callable(value) and getattr(value, "__name__", "<lambda>") != "<lambda>")
+    ):
+        return value
+    raise DefinitionError(f"{where}: {name}={value!r}; give a function written with def, or an ok.step")
+
+
 _CHECKS: Final[dict[str, Checker]] = {
     "effect": arguments.flag,
+    "undo": _function,
     "on_error": arguments.choice(("fail", "skip")),
     "after": arguments.nodes,
     "provider": arguments.label,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.bridge import wait_async, wait_blocking
 from orchkit.errors import ApprovalUnknown, DefinitionError, RunError
-from orchkit.hall.looking import program_of
-from orchkit.hall.steering import Steered
+from orchkit.hall.looking import Looked, program_of
+from orchkit.hall.stepping import Stepping
 from orchkit.model.questions import question_id
 from orchkit.runs.answers import answers_frame
 from orchkit.runs.fork import Fork, fork
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 
-class Run(Steered):
+class Run(Looked, Stepping):
     """One execution of a workflow.
 
     It comes from ``wf.start``, ``wf.simulate``, ``store.resume`` and ``store.run``; all give the same object. Await
@@ -263,7 +263,7 @@ class Run(Steered):
         """
         return answers_frame(self._handle.head, self._handle.log())
 
-    def cancel(self, *, by: str = "", why: str = "") -> None:
+    def cancel(self, *, by: str = "", why: str = "", undo: bool = False) -> None:
         """End the run: bodies are cancelled and recorded so, and what is recorded stays.
 
         Blocks until that is durable, which takes milliseconds. ``store.resume`` goes on with it, unless it has
@@ -275,6 +275,9 @@ class Run(Steered):
             Who ends it; recorded.
         why : str
             Recorded, and part of the error that awaiting the run raises.
+        undo : bool
+            Whether what is done and has an ``undo=`` is undone first, as when a run fails. The call returns before
+            that; the run ends after it.
 
         Raises
         ------
@@ -283,7 +286,7 @@ class Run(Steered):
         StoreWriteError
             If the end could not be made durable.
         """
-        self._handle.cancel(by=by, why=why)
+        self._handle.cancel(by=by, why=why, undo=undo)
 
     def suspend(self, *, by: str = "", why: str = "") -> None:
         """Stop the run for now: bodies are dropped, and ``store.resume`` runs again what has no outcome yet.

@@ -13,14 +13,15 @@ from typing import Any, Final
 
 from orchkit.errors import ReplayMismatch
 from orchkit.model.counters import begin, recount, tell_followers
-from orchkit.model.events import FINAL, Event
+from orchkit.model.events import FINAL, Event, settles
 from orchkit.model.generations import compare, invalidated, resumed
 from orchkit.model.graph import Graph
 from orchkit.model.instances import Child, MapState, Open
 from orchkit.model.nesting import NESTING, drop_children, intervened, nest, paused, told
-from orchkit.model.paths import has_node
+from orchkit.model.paths import UNDO, has_node
 from orchkit.model.standings import DONE, FAILED, OPEN, SETTLED, SKIPPED
 from orchkit.model.state import RunState, ScopeState, map_state
+from orchkit.model.undoing import forget_done, note_done, reopen_undone, undo_goes_on, undone
 
 __all__ = ["apply", "fold"]
 
@@ -37,7 +38,12 @@ def apply(state: RunState, event: Event) -> None:
         elif not state.lenient:  # else what opened it is no longer there
             raise KeyError(event.node)
         return
+    if event.kind == "undone" or UNDO in event.node:
+        (undone if event.kind == "undone" else undo_goes_on)(state, scope, event)
+        return
     _APPLY[event.kind](scope, event)
+    if settles(event):
+        note_done(state, scope, event)
     if event.kind in NESTING and event.node:
         if event.kind == "called":
             state.children[event.body["id"]] = Child(event)
@@ -47,6 +53,8 @@ def apply(state: RunState, event: Event) -> None:
             nest(state, scope, event)
         if event.kind == "invalidated":
             intervened(state, scope, event)
+            if state.undoable:
+                forget_done(state, scope, event)
 
 
 def fold(graph: Graph, events: Iterable[Event], *, changed: bool = False) -> RunState:
@@ -302,6 +310,8 @@ def _cancelled(state: ScopeState, event: Event) -> None:
         _opened(state, event)
     else:
         state.cancelling = True
+        assert isinstance(state, RunState)
+        state.undo_wanted = event.status == "undo"
 
 
 def _context(state: ScopeState, event: Event) -> None:
@@ -322,8 +332,10 @@ def _mark(state: ScopeState, event: Event) -> None:
 
 
 def _resumed(state: ScopeState, event: Event) -> None:
-    resumed(state, event)
     assert isinstance(state, RunState)
+    if state.status in ("failed", "cancelled") or "fingerprints" in (event.body or ()):
+        reopen_undone(state)
+    resumed(state, event)
     for scope in state.scopes.values():
         scope.withheld = state.withheld
 

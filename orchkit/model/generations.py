@@ -55,7 +55,7 @@ def _node_again(state: ScopeState, node: int, event: Event) -> None:
 
 def _forget_plans(state: ScopeState, key: tuple[int, int], event: Event) -> None:
     state.decided.pop(key, None)
-    if event.status != "inside":
+    if event.status not in ("inside", "failed", "cancelled"):
         state.onward.pop(key, None)
 
 
@@ -173,8 +173,10 @@ def resumed(state: ScopeState, event: Event) -> None:
 
 
 def reopen(state: ScopeState) -> None:
-    """Let a scope that has ended badly go on: what failed or was cancelled becomes stale, and the rest stays."""
+    """Let a scope that is over go on: what failed or was open becomes stale, and the rest stays."""
     _open_again(state)
+    for key in state.open.keys() - state.decided.keys() - state.stale.keys():
+        state.stale.put(key, "cancelled")  # a wait or a question, which leave no record when they are cancelled
     _mark_below(state)
 
 

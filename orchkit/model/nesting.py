@@ -25,6 +25,7 @@ __all__ = [
     "adopt",
     "drop_children",
     "drop_scopes",
+    "go_back_into",
     "inner_input",
     "intervened",
     "nest",
@@ -175,11 +176,11 @@ def intervened(run: RunState, scope: ScopeState, event: Event) -> None:
         return
     if scope.failing is None and scope.status == "failed":
         scope.status = "cancelled"  # what had failed it is to begin again, and nothing else
-    _go_back_into(run, scope)
+    go_back_into(run, scope)
 
 
-def _go_back_into(run: RunState, scope: ScopeState) -> None:
-    # Somebody has stepped into a scope that is over: what had opened it begins again, and goes on with it.
+def go_back_into(run: RunState, scope: ScopeState) -> None:
+    """Let what had opened a scope that is over begin again, and go on with it: something in it is another."""
     outer, (node, item) = run.outer_of(scope), scope.owner
     outer.onward[node, item] = attempt_of(scope.prefix)
     progress = outer.maps.get(node)
@@ -187,7 +188,7 @@ def _go_back_into(run: RunState, scope: ScopeState) -> None:
     if not waits:
         outer.stale.put((node, item), "inside")
     if outer is not run and outer.status != "running":
-        _go_back_into(run, outer)
+        go_back_into(run, outer)
 
 
 def paused(run: RunState, is_so: bool) -> None:
@@ -217,6 +218,8 @@ def _drop(run: RunState, prefix: str) -> None:
     if inner is None:
         return
     run.spent[prefix] = max(run.spent.get(prefix, 0), inner.highest)
+    for key in [key for key in run.undoable if key[0] == prefix]:
+        del run.undoable[key]  # it is done again under the same key
     for prefixes in inner.nested.values():
         for deeper in prefixes:
             _drop(run, deeper)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ESCALATE",
     "FALLBACK",
+    "UNDO",
     "attempt_of",
     "children_of",
     "has_node",
@@ -31,8 +32,9 @@ __all__ = [
 
 FALLBACK: Final = "/fallback:"
 ESCALATE: Final = "/escalate:"
+UNDO: Final = "/undo:"
 
-_PLACE: Final = re.compile(r"/(?:fallback|escalate):.*$", re.DOTALL)
+_PLACE: Final = re.compile(r"/(?:fallback|escalate|undo):.*$", re.DOTALL)
 _MARKS: Final = re.compile(r"(?:\[\d+\]|~\d+|\.\d+|#\d+)+(?=/)|\([^()/]*\)(?=/|$)")
 _CHILD: Final = re.compile(r"\)(?=/|$)")
 _ATTEMPT: Final = re.compile(r"~(\d+)[^/]*/$")

@@ -258,11 +258,20 @@ class RunState(ScopeState):
         Ids of scopes that are gone, and the highest generation that was given out in each.
     children : dict of str to Child
         What bodies have called, by its id.
+    undoable : dict
+        ``(prefix, node index, item)`` of what was done and has an undo, in the order in which it was done, to what
+        became of that: "", "completed" or "failed".
+    undoing : Open or None
+        What the log holds of the undo that is going on.
+    undo_tries : dict
+        The keys of `undoable` to how many attempts at undoing it have been made in vain.
+    undo_wanted : bool
+        Whether what was done is to be undone though the run was cancelled.
     rekeyed : dict of str to int
         Effects that somebody wanted once more, as their receivers know them, and for the how manieth time.
     """
 
-    __slots__ = ("children", "last_t", "rekeyed", "scopes", "spent")
+    __slots__ = ("children", "last_t", "rekeyed", "scopes", "spent", "undo_tries", "undo_wanted", "undoable", "undoing")
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
@@ -271,6 +280,15 @@ class RunState(ScopeState):
         self.spent: dict[str, int] = {}
         self.children: dict[str, Child] = {}
         self.rekeyed: dict[str, int] = {}
+        self.undoable: dict[tuple[str, int, int], str] = {}
+        self.undoing: Open | None = None
+        self.undo_tries: dict[tuple[str, int, int], int] = {}
+        self.undo_wanted = False
+
+    @property
+    def next_to_undo(self) -> tuple[str, int, int] | None:
+        """What was done last of all that is not undone yet, and has not refused to be."""
+        return next((key for key in reversed(self.undoable) if not self.undoable[key]), None)
 
     def scope_of(self, path: str) -> ScopeState | None:
         """Give the scope that a path lies in, if there is one."""

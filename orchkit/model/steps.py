@@ -106,6 +106,8 @@ class Node:
         What was read of it when the graph was built.
     deps : tuple of Param
         What it waits for and gets: data edges, a map's list, what an approval shows.
+    undo : callable, Step or None
+        What takes back what it has done, when the run fails later.
     workflow : object or None
         The workflow that it holds, as it was given: it has a ``checked()`` that gives its graph.
     body : Graph or None
@@ -133,6 +135,7 @@ class Node:
     timeout: float | None = None
     policies: tuple[Policy, ...] = ()
     effect: bool = False
+    undo: Any = None
     on_error: Literal["fail", "skip"] = "fail"
     provider: str | None = None
     tags: tuple[str, ...] = ()

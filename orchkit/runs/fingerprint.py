@@ -59,6 +59,8 @@ def _describe(node: Node) -> str:
     if node.body is not None:
         held = node.feeds, node.rounds, node.then, sorted(fingerprints(node.body).items())
         place = (*place, held)  # type: ignore[assignment]  # only where there is one: others stay as they were recorded
+    if node.undo is not None:
+        place = (*place, f"undo {_code_of(node.undo)}")  # type: ignore[assignment]  # as above
     policies = [_describe_policy(policy) for policy in node.policies]
     code = f"version {node.version}" if node.version is not None else ""
     if not code and node.function is not None:

@@ -141,9 +141,9 @@ class Fork:
         """Hand one of them to somebody else."""
         return self._now.escalate(name, to=to, by=by, why=why, item=item, via=via)
 
-    def cancel(self, *, by: str, why: str) -> None:
+    def cancel(self, *, by: str, why: str, undo: bool) -> None:
         """End it, once it goes."""
-        self._now.cancel(by=by, why=why)
+        self._now.cancel(by=by, why=why, undo=undo)
 
     def suspend(self, *, by: str, why: str) -> None:
         """Stop it for now; nothing to do for one that has not started."""

@@ -79,7 +79,7 @@ class Handle(Protocol):
     def escalate(self, name: str, *, to: str, by: str, why: str, item: int | None, via: str) -> str | None:
         """Hand one of them to somebody else; as `answer`."""
 
-    def cancel(self, *, by: str, why: str) -> None:
+    def cancel(self, *, by: str, why: str, undo: bool) -> None:
         """End it; what is recorded stays."""
 
     def suspend(self, *, by: str, why: str) -> None:
@@ -217,7 +217,7 @@ class PastRun:
     def _graph(self) -> Graph | None:
         return self._knows() if self.program is None else self.program.graph
 
-    def cancel(self, *, by: str, why: str) -> None:
+    def cancel(self, *, by: str, why: str, undo: bool) -> None:
         """Refuse for a run without an end: a later resume would not know; nothing to do for one that has ended."""
         if self._open():
             raise self._idle()
@@ -393,12 +393,19 @@ def run_error(head: Head, events: Sequence[Event]) -> RunError:
     item = f"[{end.item}]" if end.item >= 0 else ""
     times = f" on attempt {attempt}" if attempt > 1 else ""
     return RunError(
-        f"{end.node}{item} failed{times}: {end.error} (run {run_id!r})",
+        f"{end.node}{item} failed{times}: {end.error} (run {run_id!r}){_not_undone(events)}",
         run_id=run_id,
         node=end.node,
         attempt=attempt,
         item=end.item if end.item >= 0 else None,
     )
+
+
+def _not_undone(events: Sequence[Event]) -> str:
+    last = max((i for i, event in enumerate(events) if event.kind == "resumed"), default=0)
+    left = [event for event in events[last:] if event.kind == "undone" and event.status == "failed"]
+    told = [f"{event.node}{f'[{event.item}]' if event.item >= 0 else ''} ({event.error})" for event in left]
+    return f"; could not be undone: {', '.join(told)}" if told else ""
 
 
 def _conflict(error: str, run_id: str, node: str = "") -> ContextConflict:

@@ -365,10 +365,10 @@ class LiveRun:
         self._refuse_forked()
         self._desk.escalate(name, to=to, by=by, why=why, via=via, item=item)
 
-    def cancel(self, *, by: str = "", why: str = "") -> None:
+    def cancel(self, *, by: str = "", why: str = "", undo: bool = False) -> None:
         """End it; returns when that is durable, and what is recorded stays."""
         by, why = checked_text("by", by, self.head.run_id), checked_text("why", why, self.head.run_id)
-        self._act(lambda: self._execution.cancel(by, why))
+        self._act(lambda: self._execution.cancel(by, why, undo))
 
     def suspend(self, *, by: str = "", why: str = "") -> None:
         """Stop it for now; returns when that is durable, and `resume` goes on with it."""

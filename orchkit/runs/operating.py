@@ -85,12 +85,18 @@ def prepared(program: Program, run_id: str, deed: Deed) -> Callable[[Execution],
 
 
 def _do(execution: Execution, path: list[str], item: int, value: Any, deed: Deed) -> None:
+    if execution.undoing is not None:
+        raise RunError(
+            f"{deed.said}: what the run did is being undone, for it has failed or was cancelled; once it has ended, "
+            "store.resume goes on with it",
+            run_id=execution.run_id,
+        )
     state = _scope(execution.state, path[:-1], deed, execution.run_id)
     node = state.graph.index[path[-1]]
     who: dict[str, Any] = {"by": deed.by, "why": deed.why}
     if deed.verb == "retry":
         _check_begun(state, node, item, deed, execution.run_id)
-        key = _next_key(execution.state, state, node, item) if deed.new_key else ""
+        key = operating.next_key(execution.state, state, node, item) if deed.new_key else ""
         operating.again(execution, state, node, item, key=key, **who)
         return
     _check_there(state, node, item, deed, execution.run_id)
@@ -258,17 +264,6 @@ def _size(state: ScopeState, node: int, deed: Deed, run_id: str) -> int:
             node=deed.node,
         )
     return progress.size
-
-
-def _next_key(run: RunState, state: ScopeState, node: int, item: int) -> str:
-    path = owner_of(state.prefix) + state.graph.nodes[node].name
-    key = path if item < 0 else f"{path}[{item}]"
-    known = [time for name, time in run.rekeyed.items() if name in (key, path) or (item < 0 and _is_item(name, path))]
-    return f"{key}#{max(known, default=1) + 1}"
-
-
-def _is_item(name: str, path: str) -> bool:
-    return name.startswith(f"{path}[") and "/" not in name[len(path) :]
 
 
 # What can be said of a run that cannot be acted on

@@ -15,7 +15,7 @@ from orchkit.clock.dice import CHOICE, ERROR, LATENCY, VALUE
 from orchkit.clock.kernel import micro
 from orchkit.errors import DefinitionError, SimulationError
 from orchkit.model.graph import Graph
-from orchkit.model.paths import ESCALATE, FALLBACK, static_path
+from orchkit.model.paths import ESCALATE, FALLBACK, UNDO, static_path
 from orchkit.model.policies import Escalate, Fallback, option_name
 from orchkit.model.protocols import Dice, Draw
 from orchkit.model.steps import Node
@@ -417,10 +417,11 @@ def _nodes(graph: Graph, models: Mapping[str, Any] | None = None, prefix: str = 
 
 
 def _places(path: str, node: Node) -> list[str]:
-    """Give the places of a node where code can run: its own, and each step among its fallbacks."""
+    """Give the places of a node where code can run: its own, its undo, and each step among its fallbacks."""
     policy: Fallback | None = node.policy("fallback")
     options = () if policy is None else policy.options
-    return [path] + [f"{path}{FALLBACK}{option_name(one)}" for one in options if callable(one)]
+    undo = [] if node.undo is None else [f"{path}{UNDO}{option_name(node.undo)}"]
+    return [path, *undo] + [f"{path}{FALLBACK}{option_name(one)}" for one in options if callable(one)]
 
 
 def _entry(path: str, model: str) -> str:

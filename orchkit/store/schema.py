@@ -55,7 +55,7 @@ and ``started`` are UTC; ``cost`` is in USD. What does not apply is null. ::
     effect                        view: a row an effect on the world outside, whatever attempts and generations it took
         run, node, item
         idempotency_key           what its receiver knows it by
-        status                    completed if some attempt did, else of the last attempt: failed, cancelled, open
+        status                    undone; completed if some attempt did; else of the last: failed, cancelled, open
         attempts, completed       how many began; how many of them completed
 
     approval                      view: a row a question to a person
@@ -249,10 +249,11 @@ _VIEWS: Final = (
         order by run, t, node, item, generation, leg, attempt""",
     """create view effect as select
         run, node, item, run || ':' || "key" as idempotency_key,
-        case when bool_or(kind = 'completed') then 'completed'
+        case when bool_or(kind = 'undone' and status = 'completed') then 'undone'
+             when bool_or(kind = 'completed') then 'completed'
              else arg_max(case kind when 'started' then 'open' else kind end, seq) end as status,
         count(*) filter (kind = 'started') as attempts, count(*) filter (kind = 'completed') as completed
-        from event where "key" is not null and kind in ('started', 'completed', 'failed', 'cancelled')
+        from event where "key" is not null and kind in ('started', 'completed', 'failed', 'cancelled', 'undone')
         group by run, node, item, "key" order by run, node, item""",
     # The last delta of the attempt that an instance's value came from, as the fold has it.
     f"""create view lineage as

@@ -36,6 +36,8 @@ def everything(state: ScopeState) -> dict[str, Any]:
     if state.shared is not None:
         held["shared"] = {n: getattr(state.shared, n) for n in SharedState.__slots__ if n not in UNSAID}
     if isinstance(state, RunState):
+        held["undoing"] = None if state.undoing is None else state.undoing.events
+        held["undoable"] = list(state.undoable.items())
         held["scopes"] = {prefix: everything(scope) for prefix, scope in state.scopes.items()}
     return held
 
@@ -130,7 +132,11 @@ class Story:
     def check_beginning(self, state: RunState, event: Event) -> None:
         """See that nothing begins, or is skipped, below a node that is about to settle once more."""
         begins = event.kind == "asked" or (event.kind == "started" and event.attempt == 1)
-        if "/fallback:" not in event.node and (begins or (event.kind == "skipped" and not event.status)):
+        if (
+            "/fallback:" not in event.node
+            and "/undo:" not in event.node
+            and (begins or (event.kind == "skipped" and not event.status))
+        ):
             scope = state.scope_of(event.node)
             assert scope is not None
             assert scope.node(event.node) not in scope.unsure(), f"seed {self.seed}: {event} is too early"
@@ -259,10 +265,16 @@ def _unlike(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 def assert_same_but_for_what_reopens(strict: dict[str, Any], recalled: dict[str, Any], where: str) -> None:
     """Compare a log read as it is with the same log read as one of another shape."""
-    reopened = ("status", "result", "failing", "cancelling", "stale")
-    strict = {name: value for name, value in strict.items() if name not in reopened}
-    recalled = {name: value for name, value in recalled.items() if name not in reopened}
+    strict, recalled = _but_for_what_reopens(strict), _but_for_what_reopens(recalled)
     assert strict == recalled, f"{where}: {_unlike(strict, recalled)}"
+
+
+def _but_for_what_reopens(held: dict[str, Any]) -> dict[str, Any]:
+    reopened = ("status", "result", "failing", "cancelling", "stale", "onward", "undoing", "undoable", "undo_wanted")
+    kept = {name: value for name, value in held.items() if name not in reopened}
+    if "scopes" in kept:
+        kept["scopes"] = {prefix: _but_for_what_reopens(scope) for prefix, scope in kept["scopes"].items()}
+    return kept
 
 
 def _part(log: list[Event], drive: Drive) -> str:

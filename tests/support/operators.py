@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -95,9 +96,9 @@ class Operated:
         new_key = verb == "retry" and node.effect and rng.random() < 0.5
         return Deed(verb, scope.prefix + node.name, item, value, new_key, by="lee", why="so")  # type: ignore[arg-type]
 
-    def check_prefixes(self) -> int:
+    def check_prefixes(self, begin: int = 1) -> int:
         points = 0
-        for cut in range(1, len(self.log)):
+        for cut in range(begin, len(self.log)):
             within = next((one for one in self.moments if one.start < cut < one.decided), None)
             prefix = decode_log(encode_log(self.log[:cut]))
             drive = Drive(self.program, events=prefix, seed=self.story.seed)
@@ -150,9 +151,10 @@ def _is_latest(run: RunState, scope: ScopeState) -> bool:
 class NestedStory(Story):
     """A workflow of calls, loops and maps with a body, with failures, retries, a route and an approval."""
 
-    def __init__(self, seed: int, *, grid: bool, shared: type | None = None) -> None:
+    def __init__(self, seed: int, *, grid: bool, shared: type | None = None, failing: bool = False) -> None:
         super().__init__(seed, grid=grid)
         self.models: dict[str, Any] = {}
+        self.failing = failing
         self.wf = self._outer(shared)
         self.graph = self.wf.checked()
         self.world = ok.World(self.models)
@@ -171,6 +173,17 @@ class NestedStory(Story):
 
         self.models[path] = ok.fake(value, latency=latency, error=error)
 
+    def _undo(self, path: str, name: str) -> dict[str, Any]:
+        if self.rng.random() < 0.5:
+            return {}
+
+        def undo(**made: Any) -> str: ...
+
+        one = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
+        undo.__signature__ = inspect.Signature([one])  # type: ignore[attr-defined]
+        self._model(f"{path}/undo:undo", error=0.3)
+        return {"undo": undo}
+
     def _options(self) -> dict[str, Any]:
         rng = self.rng
         options: dict[str, Any] = {}
@@ -188,13 +201,13 @@ class NestedStory(Story):
         def two(input: Any, first: Any) -> str: ...
         def three(first: Any, second: Any = None) -> str: ...
 
-        wf.step(**self._options())(first(one))
+        wf.step(**self._options(), **self._undo(f"{path}/first", "first"))(first(one))
         if depth:
             wf.call("second", self._inner(f"{path}/second"), input="first", **self._options())
         else:
             wf.step(on_error="skip")(second(two))
             self._model(f"{path}/second")
-        wf.step(effect=self.rng.random() < 0.3)(third(three))
+        wf.step(effect=self.rng.random() < 0.3, **self._undo(f"{path}/third", "third"))(third(three))
         self._model(f"{path}/first")
         self._model(f"{path}/third", error=0.05)
         return wf
@@ -217,12 +230,12 @@ class NestedStory(Story):
         wf.map("items", over="plan", body=self._inner("items"), limit=self.rng.choice([None, 1]), on_error="skip")
         wf.call("call", self._inner("call", self.rng.randint(0, 1)), input="plan", **self._options())
         wf.loop("loop", body=self._inner("loop"), input="plan", until=until, max=3, **self._options())
-        wf.step(effect=True, on_error="skip", **self._options())(alone)
+        wf.step(effect=True, on_error="skip", **self._options(), **self._undo("alone", "alone"))(alone)
         self._model("alone")
         wf.approval("review", answer=bool, show="plan", timeout=9.0)
         self.models["review"] = ok.person(3.0, approve=0.5, absent=0.3)
         wf.step(end)
-        self._model("end", error=0.0)
+        self._model("end", error=0.7 if self.failing else 0.0)
         return wf
 
 

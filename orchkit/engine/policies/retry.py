@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchkit.clock.dice import JITTER
 from orchkit.clock.kernel import TIMER, micro, suspend
-from orchkit.engine.attempt import attempt, first_attempt
+from orchkit.engine.attempt import attempt
 from orchkit.model.events import Event
 from orchkit.model.policies import Retry
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["retrying"]
 
 
-async def retrying(policy: Retry, leg: Leg, site: Site) -> Outcome:
+async def retrying(policy: Retry, leg: Leg, site: Site, first: int) -> Outcome:
     """Attempt until one succeeds, the attempts are used up, or an error is not worth another."""
-    n = first = first_attempt(leg)
+    n = first
     while True:
         outcome = await attempt(leg, site, n)
         failure = outcome.failure

@@ -67,10 +67,11 @@ create view timeline as
         order by run, t, node, item, generation, leg, attempt;
 create view effect as select
         run, node, item, run || ':' || "key" as idempotency_key,
-        case when bool_or(kind = 'completed') then 'completed'
+        case when bool_or(kind = 'undone' and status = 'completed') then 'undone'
+             when bool_or(kind = 'completed') then 'completed'
              else arg_max(case kind when 'started' then 'open' else kind end, seq) end as status,
         count(*) filter (kind = 'started') as attempts, count(*) filter (kind = 'completed') as completed
-        from event where "key" is not null and kind in ('started', 'completed', 'failed', 'cancelled')
+        from event where "key" is not null and kind in ('started', 'completed', 'failed', 'cancelled', 'undone')
         group by run, node, item, "key" order by run, node, item;
 create view lineage as
         with going as (select distinct run from event where kind = 'context'),

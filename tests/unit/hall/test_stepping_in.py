@@ -382,3 +382,54 @@ def test_a_step_may_act_on_its_own_run(store: ok.Store) -> None:
 
     held.append(wf.start("Dana", store=store))
     assert held[0].result(30) == "Dana unchecked"
+
+
+def test_what_is_undone_is_in_the_ledger_and_done_again_by_a_resume(store: ok.Store) -> None:
+    said: list[str] = []
+    wf, stock = ok.Workflow("order", input=str), [False]
+
+    async def refund(charge: str, ctx: ok.Context) -> None:
+        said.append(f"refund {charge} {ctx.idempotency_key.partition(':')[2]}")
+
+    @wf.step(effect=True, undo=refund)
+    async def charge(input: str, ctx: ok.Context) -> str:
+        said.append(f"charge {ctx.idempotency_key.partition(':')[2]}")
+        return "receipt"
+
+    @wf.step
+    async def ship(charge: str) -> str:
+        if not stock[0]:
+            raise ValueError("out of stock")
+        return "shipped"
+
+    run = wf.start("Dana", store=store)
+    with pytest.raises(ok.RunError, match="out of stock"):
+        run.result(30)
+    assert said == ["charge charge", "refund receipt charge/undo:refund"]
+    ledger = store.sql("select node, status, attempts from effect order by node")
+    assert ledger.to_numpy().tolist() == [["charge", "undone", 1], ["charge/undo:refund", "completed", 1]]
+    assert "charge" in run._repr_mimebundle_()["text/plain"]
+    stock[0] = True
+    again = store.resume(run.id, wf)
+    assert (again.result(30), again.status) == ("shipped", "completed")
+    assert said[2:] == ["charge charge#2"]
+
+
+def test_a_cancelled_run_undoes_what_it_did_if_asked(store: ok.Store) -> None:
+    said: list[str] = []
+    wf = ok.Workflow("order", input=str)
+
+    def refund(charge: str) -> None:
+        said.append("refund")
+
+    @wf.step(effect=True, undo=refund)
+    def charge(input: str) -> str:
+        return "receipt"
+
+    wf.approval("review", answer=bool, show="charge")
+    for undo, expected in ((False, []), (True, ["refund"])):
+        run = wf.start("Dana", store=store).wait_settled(30)
+        run.cancel(by="lee", undo=undo)
+        with pytest.raises(ok.RunCancelled):
+            run.result(30)
+        assert said == expected

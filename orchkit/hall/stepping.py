@@ -1,17 +1,19 @@
-"""Stepping in: what somebody may do to a run while it goes on, each an event with who and why."""
+"""What somebody may do to a run while it goes on, as users say it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from orchkit.hall.looking import Looked
+from orchkit.runs.handle import Handle
 from orchkit.runs.operating import Deed
 
-__all__ = ["Steered"]
+__all__ = ["Stepping"]
 
 
-class Steered(Looked):
-    """What can be done to a run that this process executes, at any moment; durable before each call returns."""
+class Stepping:
+    """The part of a run by which people step in; each act is recorded, with who and why, before its call returns."""
+
+    _handle: Handle
 
     @property
     def paused(self) -> bool:
