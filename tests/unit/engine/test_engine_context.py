@@ -187,19 +187,17 @@ def test_numbers_of_other_libraries_are_recorded_as_pythons_own() -> None:
 
 
 def collected(work: Callable[[], Any]) -> float:
-    """Objects a run that only the garbage collector finds; the least of three, for other threads leave some too."""
-    return min(_collected(work) for _ in range(3))
-
-
-def _collected(work: Callable[[], Any]) -> float:
+    """Objects a run that only the garbage collector finds; not what was there before, which other threads let go."""
     work()
     gc.collect()
     gc.disable()
+    gc.freeze()
     try:
         for _ in range(200):
             work()
         return gc.collect() / 200
     finally:
+        gc.unfreeze()
         gc.enable()
 
 
