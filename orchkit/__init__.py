@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DefinitionChanged,
         DefinitionError,
         GraphError,
+        GraphWarning,
         ModelError,
         OrchkitError,
         ReplayError,
@@ -79,10 +80,10 @@ _ROOMS = {
     "interop": "interop:",
 }  # fmt: skip
 _ERRORS = (
-    "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
-    "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown",
-    "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
-    "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
+    "OrchkitError", "DefinitionError", "GraphError", "GraphWarning", "SimulationError", "RunError", "RunCancelled",
+    "RunSuspended", "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError",
+    "ApprovalUnknown", "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable",
+    "StoreWriteError", "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
     "DefinitionChanged", "ChangedEffect", "CodecError",
 )  # fmt: skip
 _ROOMS |= dict.fromkeys(_ERRORS, "errors")
@@ -101,10 +102,10 @@ __all__ = [
     # neighbours
     "interop",
     # errors
-    "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
-    "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError", "ApprovalUnknown",
-    "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
-    "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
+    "OrchkitError", "DefinitionError", "GraphError", "GraphWarning", "SimulationError", "RunError", "RunCancelled",
+    "RunSuspended", "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "ModelError", "ApprovalError",
+    "ApprovalUnknown", "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable",
+    "StoreWriteError", "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
     "DefinitionChanged", "ChangedEffect", "CodecError",
 ]  # fmt: skip
 

@@ -45,6 +45,7 @@ class Context:
     """
 
     _view: SharedView | None = None
+    _writes: tuple[str, ...] | None = None
 
     def __init__(self, execution: Execution, node: str, item: int, leg: int, attempt: int, due: int | None) -> None:
         self._execution = execution
@@ -132,14 +133,19 @@ class Context:
         Raises
         ------
         DefinitionError
-            If the workflow has no context, the context no such field, or the value does not fit; nothing is
-            written then.
+            If the workflow has no context, the context no such field, the step's ``writes=`` does not name it, or
+            the value does not fit; nothing is written then.
         """
-        self._seen("update").write(changes, f"ctx.update in {self.node!r}")
+        view, where = self._seen("update"), f"ctx.update in {self.node!r}"
+        for name in changes:
+            if self._writes is not None and name not in self._writes:
+                raise DefinitionError(f"{where}: {name!r} is not among its writes={[*self._writes]}; add it there")
+        view.write(changes, where)
 
     def see(self, shared: SharedState, node: int) -> None:
         """Fix what of the shared context this attempt sees; its body has not begun."""
         self._view = SharedView(shared.model, shared.values(shared.begun[node]))
+        self._writes = self._execution.program.graph.nodes[node].writes
 
     def written(self) -> dict[str, Any]:
         """Give what this attempt has written to the shared context, as JSON."""

@@ -14,11 +14,12 @@ from typing import Any
 from orchkit.clock.dice import path_of
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import Codec, codec_for
+from orchkit.model.fallbacks import is_function
 from orchkit.model.graph import Graph
 from orchkit.model.paths import FALLBACK
 from orchkit.model.policies import Fallback, Retry, Timeout, option_name
 from orchkit.model.protocols import FaultPlan, Model, WorldModel
-from orchkit.model.steps import Function, Node, Step, describe
+from orchkit.model.steps import Function, Node, describe
 
 __all__ = ["Program", "Seat", "Site"]
 
@@ -109,27 +110,10 @@ class Program:
         return Seat(node, site, tuple(self._fallback(node, option, site) for option in policy.options))
 
     def _fallback(self, node: Node, option: Any, site: Site) -> Site | tuple[Any]:
-        if not callable(option) and not isinstance(option, Step):
-            try:
-                return (site.dump(option, node.name),)
-            except (ValueError, TypeError) as error:
-                raise DefinitionError(
-                    f"fallback {option!r} of {node.name!r} is not what the node delivers: {error}"
-                ) from error
+        if not is_function(option):
+            return (site.dump(option, node.name),)
         path = f"{node.name}{FALLBACK}{option_name(option)}"
-        function = describe(option, what=f"fallback of {node.name!r}")
-        if function.item is not None and node.kind != "map":
-            raise DefinitionError(
-                f"fallback {option_name(option)!r} of {node.name!r} asks for 'item', which only a map's has"
-            )
-        known = {"input"} | {dep.source for dep in node.deps}
-        for param in function.params:
-            if param.source not in known:
-                raise DefinitionError(
-                    f"fallback {option_name(option)!r} of {node.name!r} asks for {param.source!r}; it gets the node's "
-                    f"inputs by name ({', '.join(sorted(known))}), and 'error' and 'ctx' if it asks"
-                )
-        return self._site(path, node, function, None)
+        return self._site(path, node, describe(option, what=f"fallback of {node.name!r}"), None)
 
     def _site(self, path: str, node: Node, function: Function | None, timeout: int | None) -> Site:
         params = node.deps if function is None else function.params

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from orchkit.errors import DefinitionError
+from orchkit.errors import DefinitionError, GraphWarning
 from orchkit.hall import arguments
 from orchkit.hall.options import node_from, restacked
 from orchkit.model.build import build_graph
+from orchkit.model.doubts import doubts
 from orchkit.model.graph import Graph
 from orchkit.model.merging import Rule, SharedModel
+from orchkit.model.places import Place, here
 from orchkit.model.policies import Only, Policy, Retry, Timeout
+from orchkit.model.problems import Problem
 from orchkit.model.steps import Node
 from orchkit.model.wording import nearest
 
@@ -49,6 +53,9 @@ class Definition:
         self._nodes: dict[str, Node] = {}
         self._shared: SharedModel | None = None
         self._graph: Graph | None = None
+        self._doubts: tuple[Problem, ...] = ()
+        self._said: set[str] = set()
+        self._place = here("orchkit.hall")
 
     @overload
     def step(self, fn: F, /) -> F: ...
@@ -65,6 +72,7 @@ class Definition:
         provider: str | None = None,
         tags: Iterable[str] = (),
         version: str | None = None,
+        writes: Iterable[str] | None = None,
     ) -> Callable[[F], F]: ...
     def step(self, fn: Any = None, /, **options: Any) -> Any:  # type: ignore[misc]  # the second overload has no fn
         """Add a unit of work; its parameters name where their values come from.
@@ -92,6 +100,9 @@ class Definition:
             Faults can target them.
         version : str, optional
             Takes the place of the code in the step's fingerprint.
+        writes : iterable of str, optional
+            The fields of the shared context that it may write, and no others. Without it the source is looked at
+            for ``ctx.update(field=...)``, to warn of writers that nothing orders.
 
         Returns
         -------
@@ -277,8 +288,11 @@ class Definition:
                 f"{node.name!r} is {_a(before)} already and cannot become {_a(node)}: give one of them another name, "
                 "or run the cell that makes the workflow again"
             )
+        if node.fn is None:
+            node = replace(node, place=here("orchkit.hall"))
         self._nodes[node.name] = node  # a cell that runs again replaces its node, in place
         self._graph = None
+        self._said = set()
 
     def using(self, **stacks: Policy | Only | Iterable[Policy] | None) -> Self:
         """Give a variant with other policies; this workflow stays as it is.
@@ -356,10 +370,48 @@ class Definition:
             With all that is wrong, at once.
         """
         if self._graph is None:
-            self._graph = build_graph(
-                self.name, self._nodes.values(), self._input, self._output, self._shared, self._redact
+            graph = build_graph(
+                self.name, self._nodes.values(), self._input, self._output, self._shared, self._redact, self._place
             )
+            # Kept before anybody is warned: where warnings are errors, the second call gives the graph.
+            self._graph, self._doubts = graph, doubts(graph)
+            self._warn()
         return self._graph
+
+    def warnings(self) -> list[str]:
+        """Give what is doubtful in the graph, a sentence each; it runs all the same.
+
+        Python warns of them too, by `GraphWarning`, once for each definition, when it is first drawn or run.
+
+        Returns
+        -------
+        list of str
+
+        Raises
+        ------
+        GraphError
+            With all that is wrong, at once.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("hello", input=str)
+        >>> @wf.step
+        ... def greet(input: str) -> str: ...
+        >>> wf.warnings()
+        []
+        """
+        self.checked()
+        return [doubt.text for doubt in self._doubts]
+
+    def _warn(self) -> None:
+        new = [doubt for doubt in self._doubts if doubt.text not in self._said]
+        self._said.update(doubt.text for doubt in new)  # of variants too: each would only say it again
+        for doubt in new:
+            # At the line that is to be changed: whoever draws or runs the workflow may be a notebook's own code.
+            place = doubt.place or self._place or Place("<orchkit>", 1)
+            warning = GraphWarning(f"workflow {self.name!r}: {doubt}")
+            warnings.warn_explicit(warning, GraphWarning, place.file, place.line)
 
 
 def _a(node: Node) -> str:

@@ -21,6 +21,7 @@ _CHECKS: Final[dict[str, Checker]] = {
     "provider": arguments.label,
     "tags": arguments.tags,
     "version": arguments.label,
+    "writes": arguments.field_names,
 }
 _KINDS = (Retry, Timeout, Fallback)
 # Outermost first, as the pipeline goes.

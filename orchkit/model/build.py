@@ -5,15 +5,20 @@ Signatures are read here and not where a step is written, so cells may define in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchkit.errors import DefinitionError, GraphError
 from orchkit.model.codec import ANY
+from orchkit.model.fallbacks import functions_among, wrong_values
 from orchkit.model.graph import Graph
+from orchkit.model.joins import misfits
 from orchkit.model.merging import SharedModel
-from orchkit.model.steps import Function, Node, Param, describe
+from orchkit.model.places import Place
+from orchkit.model.problems import Problem
+from orchkit.model.steps import Function, Node, Param, read
+from orchkit.model.storable import unstorable, unstorable_input
+from orchkit.model.writers import wrong_fields
 
 __all__ = ["build_graph"]
 
@@ -25,6 +30,7 @@ def build_graph(
     output: str | None,
     shared: SharedModel | None = None,
     redact: frozenset[str] = frozenset(),
+    place: Place | None = None,
 ) -> Graph:
     """Read the signatures and build the checked graph.
 
@@ -33,27 +39,35 @@ def build_graph(
     GraphError
         With all problems at once.
     """
-    bound, problems = [], []
+    bound, problems = _read(nodes)
+    spares: dict[str, Sequence[Function]] = {}
+    for node in bound:
+        spares[node.name], wrong = functions_among(node)
+        problems += wrong
+    problems += unstorable_input(input_type, redact, place)
+    for node in bound:
+        problems += _wrong_with(node, spares[node.name], shared, redact)
+    problems += misfits(bound, input_type, spares)
+    return Graph(name, bound, input_type, output, shared, redact, place, problems)
+
+
+def _read(nodes: Iterable[Node]) -> tuple[list[Node], list[Problem]]:
+    bound: list[Node] = []
+    problems: list[Problem] = []
     for node in nodes:
-        try:
-            bound.append(_bound(node, _described(node)))
-        except DefinitionError as error:
-            problems.append(str(error))
-            bound.append(_bound(node, None))
-    try:
-        graph = Graph(name, bound, input_type, output, shared, redact)
-    except GraphError as error:
-        if not problems:
-            raise
-        problems += error.problems
-    if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
-        raise GraphError(f"workflow {name!r} cannot run:\n{lines}", problems=tuple(problems))
-    return graph
+        function, wrong = (None, []) if node.fn is None else read(node.fn, what=f"{node.kind} {node.name!r}")
+        bound.append(_bound(node, function))
+        problems += [Problem(text, (node,)) for text in wrong]
+    return bound, problems
 
 
-def _described(node: Node) -> Function | None:
-    return None if node.fn is None else describe(node.fn, what=f"{node.kind} {node.name!r}")
+def _wrong_with(
+    node: Node, spares: Sequence[Function], shared: SharedModel | None, redact: frozenset[str]
+) -> Iterator[Problem]:
+    functions = spares if node.function is None else (node.function, *spares)
+    yield from unstorable(node, functions, redact)
+    yield from wrong_values(node, redact)
+    yield from wrong_fields(node, shared)
 
 
 def _bound(node: Node, function: Function | None) -> Node:
