@@ -7,6 +7,7 @@ known by their class only) may give and take anything.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, Flag, auto
 from functools import lru_cache, reduce
@@ -32,6 +33,9 @@ class Kind(Flag):
     SCALAR = BOOL | INT | FLOAT | TEXT | BYTES
     ANYTHING = NULL | SCALAR | LIST | DICT
 
+
+_MODULE: Final = re.compile(r"('[^']*')|(?:[\w<>]+\.)+(?=\w)")
+"""What a name is looked up in; texts stay as they are."""
 
 Schema = Mapping[str, Any]
 Table = Mapping[str, Kind]
@@ -120,7 +124,7 @@ def named(annotation: Any) -> str:
         return "None"
     if isinstance(annotation, type) and not getattr(annotation, "__args__", ()):
         return annotation.__name__
-    return repr(annotation).replace("typing.", "").replace("__main__.", "")
+    return _MODULE.sub(lambda found: found[1] or "", repr(annotation))
 
 
 def _misfit(given: Any, taken: Any) -> str | None:

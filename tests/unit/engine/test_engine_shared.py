@@ -260,6 +260,7 @@ def test_what_comes_after_a_step_sees_it() -> None:
     assert run_of(wf).result() == "checked"
 
 
+@pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")
 @pytest.mark.parametrize("pick", ["send", "both"])
 def test_a_target_sees_the_routes_that_picked_it(pick: str) -> None:
     wf = workflow()
@@ -293,6 +294,7 @@ def test_a_target_sees_the_routes_that_picked_it(pick: str) -> None:
     assert found.get("review") == (["risk"] if pick == "both" else None)
 
 
+@pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")
 def test_a_second_route_that_picks_it_later_changes_nothing_that_it_or_its_followers_see() -> None:
     wf = workflow()
 
@@ -517,6 +519,7 @@ def test_ordered_writers_do_not_conflict(joined: bool) -> None:
     assert run_of(forked(joined=joined, ordered=True)).shared.status == "right"
 
 
+@pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")
 def test_items_of_a_map_are_in_no_order() -> None:
     wf = workflow()
 
