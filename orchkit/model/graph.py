@@ -102,9 +102,12 @@ class Graph:
         self.shared = shared
         self.fingerprints: dict[str, tuple[Any, str]] = {}
         given = tuple(nodes)
-        problems = [*found, *_problems(given, output, place), *_cycles(given)]
+        order = in_topological_order(given)
+        problems = [*found, *_problems(given, output, place)]
+        if len(order) < len(given):
+            problems += _cycles(given)
         # Without its wrong edges a broken graph is a graph too, and tells what else is wrong with it.
-        self.nodes = tuple(in_topological_order(mended(given) if problems else given))
+        self.nodes = tuple(in_topological_order(mended(given)) if problems else order)
         self.index = {node.name: i for i, node in enumerate(self.nodes)}
         self._compile()
         live = ever_live(self)

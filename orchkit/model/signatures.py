@@ -8,17 +8,29 @@ from __future__ import annotations
 import builtins
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-__all__ = ["hints_of", "parameters_of"]
+__all__ = ["NOTHING", "Asked", "hints_of", "parameters_of"]
 
+NOTHING: Final = inspect.Parameter.empty
+"""In place of a default."""
+
+_NAMELESS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
 _VARIADIC = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _NONE = type(None)
 
 
-def parameters_of(fn: Callable[..., Any]) -> Sequence[inspect.Parameter]:
+class Asked(NamedTuple):
+    """A parameter: its name, its default or `NOTHING`, and how it is written if nobody can feed it by its name."""
+
+    name: str
+    default: Any
+    nameless: str = ""
+
+
+def parameters_of(fn: Callable[..., Any]) -> list[Asked]:
     """Give a callable's parameters, in order.
 
     Raises
@@ -26,21 +38,15 @@ def parameters_of(fn: Callable[..., Any]) -> Sequence[inspect.Parameter]:
     ValueError
         For a builtin that does not tell them.
     """
-    if type(fn) is not FunctionType or fn.__dict__:  # __wrapped__ and __signature__ tell another one's
-        return tuple(inspect.signature(fn).parameters.values())
-    code = fn.__code__
-    if code.co_flags & _VARIADIC or code.co_posonlyargcount:
-        return tuple(inspect.signature(fn).parameters.values())
-    positional, keywords = code.co_argcount, code.co_kwonlyargcount
-    defaults = fn.__defaults__ or ()
+    code = fn.__code__ if type(fn) is FunctionType and not fn.__dict__ else None  # __wrapped__ and __signature__
+    if code is None or code.co_flags & _VARIADIC or code.co_posonlyargcount:
+        parameters = inspect.signature(fn).parameters.values()
+        return [Asked(one.name, one.default, str(one) if one.kind in _NAMELESS else "") for one in parameters]
+    defaults, positional = fn.__defaults__ or (), code.co_argcount
     given = dict(zip(code.co_varnames[positional - len(defaults) : positional], defaults, strict=True))
     given.update(fn.__kwdefaults__ or {})
-    names = code.co_varnames[: positional + keywords]
-    empty = inspect.Parameter.empty
-    return [inspect.Parameter(name, _BY_NAME, default=given.get(name, empty)) for name in names]
-
-
-_BY_NAME = inspect.Parameter.KEYWORD_ONLY
+    names = code.co_varnames[: positional + code.co_kwonlyargcount]
+    return [Asked(name, given.get(name, NOTHING)) for name in names]
 
 
 def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from orchkit.errors import DefinitionError
 from orchkit.model.codec import ANY
 from orchkit.model.places import Place
 from orchkit.model.policies import Policy
-from orchkit.model.signatures import hints_of, parameters_of
+from orchkit.model.signatures import NOTHING, Asked, hints_of, parameters_of
 
 __all__ = ["RESERVED", "Const", "Function", "Node", "Param", "Ref", "Step", "const", "describe", "read", "ref"]
 
@@ -217,8 +217,8 @@ def read(fn: Callable[..., Any], *, what: str) -> tuple[Function | None, list[st
     item: Param | None = None
     flags = set()
     for parameter in parameters:
-        if parameter.kind in _NAMELESS:
-            problems.append(f"{what}: parameter {str(parameter)!r} has no name to be fed by; use named parameters")
+        if parameter.nameless:
+            problems.append(f"{what}: parameter {parameter.nameless!r} has no name to be fed by; use named parameters")
             continue
         annotation = hints.get(parameter.name, ANY)
         default = parameter.default
@@ -231,7 +231,7 @@ def read(fn: Callable[..., Any], *, what: str) -> tuple[Function | None, list[st
         elif isinstance(default, Ref):
             params.append(Param(parameter.name, default.name, annotation, True))
         else:
-            required = default is parameter.empty
+            required = default is NOTHING
             params.append(Param(parameter.name, parameter.name, annotation, required, None if required else default))
     return Function(
         fn=fn,
@@ -246,14 +246,7 @@ def read(fn: Callable[..., Any], *, what: str) -> tuple[Function | None, list[st
     ), problems
 
 
-_NAMELESS = (
-    inspect.Parameter.VAR_POSITIONAL,
-    inspect.Parameter.VAR_KEYWORD,
-    inspect.Parameter.POSITIONAL_ONLY,
-)
-
-
-def _signature(fn: Callable[..., Any], what: str) -> Sequence[inspect.Parameter]:
+def _signature(fn: Callable[..., Any], what: str) -> list[Asked]:
     try:
         return parameters_of(fn)
     except ValueError as error:
