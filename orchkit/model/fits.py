@@ -180,7 +180,7 @@ def _kinds(schema: Schema, table: Table) -> Kind:  # noqa: PLR0911 - one line fo
         case "literal":
             return _of_constants(schema["expected"], table)
         case "enum":
-            return Kind.ANYTHING if "missing" in schema else _of_constants(schema["members"], table)
+            return Kind.ANYTHING if _finds_missing(schema) else _of_constants(schema["members"], table)
         case "function-after" if table is _TAKES:
             return _kinds(schema["schema"], table)
         case "model" if schema.get("root_model") or schema.get("custom_init") or not _is_plain(schema):
@@ -198,6 +198,12 @@ def _is_plain(model: Schema) -> bool:
 
 def _all(kinds: Iterable[Kind]) -> Kind:
     return reduce(or_, kinds, Kind(0))
+
+
+def _finds_missing(enum: Schema) -> bool:
+    """Say whether an enum makes members of values that it does not have."""
+    found = getattr(enum["cls"]._missing_, "__func__", None)
+    return found is not Enum._missing_.__func__  # type: ignore[attr-defined]  # a class method has one
 
 
 def _of_constants(values: Iterable[Any], table: Table) -> Kind:
@@ -235,6 +241,9 @@ def _is_needed(field: Schema) -> bool:
 
 def _texts(schema: Schema) -> set[str]:
     """Give the texts of which each value is one; none where it may be another, too."""
-    values = schema.get("expected", ()) if schema["type"] == "literal" else schema.get("members", ())
-    plain = {value.value if isinstance(value, Enum) else value for value in values}
-    return plain if all(type(value) is str for value in plain) and "missing" not in schema else set()
+    if schema["type"] == "enum" and not _finds_missing(schema):
+        values = schema["members"]
+    else:
+        values = schema["expected"] if schema["type"] == "literal" else []
+    plain = [value.value if isinstance(value, Enum) else value for value in values]
+    return set(plain) if all(type(value) is str for value in plain) else set()
