@@ -59,12 +59,12 @@ class Place:
             is no source, and nothing where there is no file either.
         """
         lines = _lines(self.file)
-        has_words = 0 < self.line <= len(lines)
-        line = _line_with(word, self.line, lines) if has_words and self.code is not None else self.line
-        text = lines[line - 1].strip() if has_words else ""
+        rest = lines[self.line - 1 :]
+        offset = _offset(word, rest, *(_statement if self.code is None else _head)(rest)) if rest else 0
+        text = rest[offset].strip() if rest else ""
         text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
-        where = _name(self.file, line, bool(lines))
-        return f"{text}   ({where})" if text and where else f"({where})" if where else ""
+        where = _name(self.file, self.line + offset, bool(lines))
+        return "   ".join(filter(None, (text, where)))
 
 
 def place_of(fn: Any) -> Place | None:
@@ -117,28 +117,32 @@ def _lines(file: str) -> list[str]:
         return []
 
 
-def _line_with(word: str, first: int, lines: Sequence[str]) -> int:
-    """Find the line of a function's head that bears a word: in its signature, else in its decorators, else ``def``."""
-    head, def_ = _head(lines[first - 1 :])
-    numbers = [*range(def_, head), *range(def_)]
+def _offset(word: str, lines: Sequence[str], head: int, first: int) -> int:
+    """Find the line that bears a word: from the first one to the end of the head, else before it, else the first."""
     bears = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)") if word else None
-    found = (i for i in numbers if bears is not None and bears.search(lines[first - 1 + i]))
-    return first + next(found, def_)
+    found = (i for i in (*range(first, head), *range(first)) if bears is not None and bears.search(lines[i]))
+    return next(found, first)
 
 
 def _head(lines: Sequence[str]) -> tuple[int, int]:
     """Count the lines of decorators and signature, and those before ``def``; 1 and 0 where that cannot be told."""
     depth, def_ = 0, -1
     for token in _tokens(lines):
-        if token.string in ("(", "[", "{"):
-            depth += 1
-        elif token.string in (")", "]", "}"):
-            depth -= 1
-        elif token.string == "def" and depth == 0:
+        depth += _DEPTHS.get(token.string, 0)
+        if token.string == "def" and depth == 0:
             def_ = token.start[0] - 1
         elif token.string == ":" and depth == 0 and def_ >= 0:
             return token.start[0], def_
     return 1, 0
+
+
+def _statement(lines: Sequence[str]) -> tuple[int, int]:
+    """Count the lines of a statement, none of them before it."""
+    end = next((token.start[0] for token in _tokens(lines) if token.type == tokenize.NEWLINE), 1)
+    return end, 0
+
+
+_DEPTHS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
 
 def _tokens(lines: Sequence[str]) -> Iterator[tokenize.TokenInfo]:
@@ -152,10 +156,10 @@ def _name(file: str, line: int, is_known: bool) -> str:
     """Name a line as its user knows it: never by the whole path, which is another on each machine."""
     cell = _cell(file)
     if cell is not None:
-        return f"{cell}, line {line}"
+        return f"({cell}, line {line})"
     if file.startswith("<"):  # made by exec, or typed at a prompt
-        return f"{file}, line {line}" if is_known else ""
-    return f"{_base(file)}:{line}"
+        return f"({file}, line {line})" if is_known else ""
+    return f"({_base(file)}:{line})"
 
 
 def _cell(file: str) -> str | None:
