@@ -69,13 +69,21 @@ def _into(node: Node, by_name: Mapping[str, Node], given: Mapping[str, Any], spa
         who = repr(node.name) if function is node.function else f"fallback {function.name!r} of {node.name!r}"
         for param in function.params:
             source = by_name.get(param.source)
-            why = misfit(given.get(param.source, ANY), param.annotation)
-            if why is None and source is not None:
-                told = (misfit(_delivered(source, spare), param.annotation) for spare in spares.get(source.name, ()))
-                why = next(filter(None, told), None)
-            if why is not None:
-                places = (node, place_of(function.fn), source)
-                yield Problem(f"{who} cannot get its {param.name!r}: {why}; {_MEND}", places, param.name)
+            why = misfit(given.get(param.source, ANY), param.annotation) or _spared(source, spares, param.annotation)
+            if why:
+                text = f"{who} cannot get its {param.name!r}: {why}; {_MEND}"
+                yield Problem(text, (node, place_of(function.fn), source), param.name)
+
+
+def _spared(source: Node | None, spares: Spares, taken: Any) -> str | None:
+    """Say which fallback of a node gives what cannot be read."""
+    if source is None:
+        return None
+    for spare in spares.get(source.name, ()):
+        why = misfit(_delivered(source, spare), taken)
+        if why:
+            return f"its fallback {spare.name!r} gives it, and {why}"
+    return None
 
 
 def _over(node: Node, source: Node | None, given: Any) -> Iterator[Problem]:

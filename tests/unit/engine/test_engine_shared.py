@@ -719,3 +719,34 @@ def test_what_redact_keeps_out_of_the_log_is_kept_out_of_the_context_too() -> No
     run = wf.simulate("x", world=ok.World())
     assert run.shared.notes == [{"token": "**********", "said": "hi"}]
     assert "s3cret" not in str(run.log)
+
+
+# What a step says that it writes
+
+
+@pytest.mark.parametrize("name", ["act", "act/fallback:spare"])
+def test_what_a_step_does_not_say_that_it_writes_it_cannot_write(name: str) -> None:
+    wf = workflow()
+
+    def spare(input, ctx: ok.Context):
+        ctx.update(notes=["spare"], **{"status" if name != "act" else "notes": "spare"})
+
+    @wf.step(writes=["notes"], fallback=spare)
+    def act(input, ctx: ok.Context):
+        ctx.update(notes=["act"])
+        ctx.update(spent=1.0)
+
+    run = run_of(wf)
+    told = next(event.error for event in run.log if event.kind == "failed" and event.node == name)
+    field = "spent" if name == "act" else "status"
+    assert told == f"DefinitionError: ctx.update in {name!r}: {field!r} is not among its writes=['notes']; add it there"
+
+
+def test_what_it_says_it_can_write() -> None:
+    wf = workflow()
+
+    @wf.step(writes=["notes"])
+    def act(input, ctx: ok.Context):
+        ctx.update(notes=["act"])
+
+    assert run_of(wf).shared.notes == ["act"]
