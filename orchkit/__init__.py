@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         DefinitionChanged,
         DefinitionError,
         GraphError,
+        GraphWarning,
         ModelError,
         OrchkitError,
         PolicyRejection,
@@ -109,9 +110,10 @@ _ROOMS = {
     "interop": "interop:",
 }  # fmt: skip
 _ERRORS = (
-    "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
-    "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "CallFailed", "PolicyRejection", "BreakerOpen",
-    "BulkheadFull", "BudgetExhausted", "DeadlineExceeded", "ModelError", "ApprovalError", "ApprovalUnknown",
+    "OrchkitError", "DefinitionError", "GraphError", "GraphWarning", "SimulationError", "RunError", "RunCancelled",
+    "RunSuspended", "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "CallFailed", "PolicyRejection",
+    "BreakerOpen", "BulkheadFull", "BudgetExhausted", "DeadlineExceeded", "ModelError", "ApprovalError",
+    "ApprovalUnknown",
     "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
     "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
     "DefinitionChanged", "ChangedEffect", "CodecError",
@@ -135,9 +137,10 @@ __all__ = [
     # neighbours
     "interop",
     # errors
-    "OrchkitError", "DefinitionError", "GraphError", "SimulationError", "RunError", "RunCancelled", "RunSuspended",
-    "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "CallFailed", "PolicyRejection", "BreakerOpen",
-    "BulkheadFull", "BudgetExhausted", "DeadlineExceeded", "ModelError", "ApprovalError", "ApprovalUnknown",
+    "OrchkitError", "DefinitionError", "GraphError", "GraphWarning", "SimulationError", "RunError", "RunCancelled",
+    "RunSuspended", "RunCrashed", "RunStuck", "ContextConflict", "AttemptTimeout", "CallFailed", "PolicyRejection",
+    "BreakerOpen", "BulkheadFull", "BudgetExhausted", "DeadlineExceeded", "ModelError", "ApprovalError",
+    "ApprovalUnknown",
     "AnswerInvalid", "AnswerLate", "StoreError", "StoreBusy", "RunHeld", "StoreUnreadable", "StoreWriteError",
     "StoreReadOnly", "StoreNotice", "StoreDamaged", "RunUnknown", "ReplayError", "ReplayMismatch",
     "DefinitionChanged", "ChangedEffect", "CodecError",

@@ -6,6 +6,7 @@
     ├── DefinitionError (ValueError)      a workflow, a policy or an argument is wrong
     │   ├── GraphError                    all that is wrong with one graph, at once
     │   └── SimulationError               a world does not fit the workflow it should model
+    ├── GraphWarning (UserWarning)        a warning: a workflow can run, and may not do what was meant
     ├── RunError                          a run ended without a result
     │   ├── RunCancelled                  somebody ended it
     │   ├── RunSuspended                  somebody stopped it for now; it can be resumed
@@ -66,6 +67,7 @@ __all__ = [
     "DefinitionChanged",
     "DefinitionError",
     "GraphError",
+    "GraphWarning",
     "ModelError",
     "OrchkitError",
     "PolicyRejection",
@@ -135,6 +137,10 @@ class GraphError(DefinitionError):
     """A graph cannot run. `problems` holds every reason, a str each."""
 
     problems: tuple[str, ...]
+
+
+class GraphWarning(OrchkitError, UserWarning):
+    """A warning: a workflow can run, and may not do what was meant; ``wf.warnings()`` lists all of them."""
 
 
 class SimulationError(DefinitionError):

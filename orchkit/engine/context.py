@@ -54,6 +54,7 @@ class Context:
 
     _view: SharedView | None = None
     _emitted = 0
+    _writes: tuple[str, ...] | None = None
 
     def __init__(self, leg: Leg, site: Site, key: str, attempt: int, due: int | None) -> None:
         inst = leg.inst
@@ -175,10 +176,14 @@ class Context:
         Raises
         ------
         DefinitionError
-            If the workflow has no context, the context no such field, or the value does not fit; nothing is
-            written then.
+            If the workflow has no context, the context no such field, the step's ``writes=`` does not name it, or
+            the value does not fit; nothing is written then.
         """
-        self._seen("update").write(changes, f"ctx.update in {self.node!r}")
+        view, where = self._seen("update"), f"ctx.update in {self.node!r}"
+        for name in changes:
+            if self._writes is not None and name not in self._writes:
+                raise DefinitionError(f"{where}: {name!r} is not among its writes={[*self._writes]}; add it there")
+        view.write(changes, where)
 
     async def call(self, callee: Any, /, *args: Any, key: str | int | None = None, **kwargs: Any) -> Any:
         """Run a step or a workflow as a child of this attempt, durably, and give what it delivers.
@@ -331,6 +336,7 @@ class Context:
     def see(self, shared: SharedState, node: int, item: int) -> None:
         """Fix what of the shared context this attempt sees; its body has not begun."""
         self._view = SharedView(shared.model, shared.seen_by((node, item)))
+        self._writes = self._site.node.writes
 
     def written(self) -> dict[str, Any]:
         """Give what this attempt has written to the shared context, as JSON."""

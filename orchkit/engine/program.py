@@ -14,12 +14,13 @@ from typing import Any, Protocol
 from orchkit.clock.dice import path_of
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import Codec, codec_for
+from orchkit.model.fallbacks import is_function
 from orchkit.model.graph import Graph
 from orchkit.model.nesting import result_type
 from orchkit.model.paths import ESCALATE, FALLBACK, UNDO, static_path
 from orchkit.model.policies import Breaker, Budget, Bulkhead, Escalate, Fallback, RateLimit, Retry, Timeout, option_name
 from orchkit.model.protocols import FaultPlan, Model, WorldModel
-from orchkit.model.steps import Function, Node, Param, Step, describe
+from orchkit.model.steps import Function, Node, Param, describe
 
 __all__ = ["Program", "Seat", "Shared", "Site"]
 
@@ -196,27 +197,10 @@ class Program:
         return site if site.retry is not None else replace(site, retry=Retry(3))
 
     def _fallback(self, node: Node, option: Any, site: Site) -> Site | tuple[Any]:
-        if not callable(option) and not isinstance(option, Step):
-            try:
-                return (site.dump(option, node.name),)
-            except (ValueError, TypeError) as error:
-                raise DefinitionError(
-                    f"fallback {option!r} of {node.name!r} is not what the node delivers: {error}"
-                ) from error
+        if not is_function(option):
+            return (site.dump(option, node.name),)
         name = f"{node.name}{FALLBACK}{option_name(option)}"
-        function = describe(option, what=f"fallback of {node.name!r}")
-        if function.item is not None and node.kind != "map":
-            raise DefinitionError(
-                f"fallback {option_name(option)!r} of {node.name!r} asks for 'item', which only a map's has"
-            )
-        known = {"input"} | {dep.source for dep in node.deps}
-        for param in function.params:
-            if param.source not in known:
-                raise DefinitionError(
-                    f"fallback {option_name(option)!r} of {node.name!r} asks for {param.source!r}; it gets the node's "
-                    f"inputs by name ({', '.join(sorted(known))}), and 'error' and 'ctx' if it asks"
-                )
-        return self._site(name, node, function, None)
+        return self._site(name, node, describe(option, what=f"fallback of {node.name!r}"), None)
 
     def _site(self, name: str, node: Node, function: Function | None, timeout: int | None) -> Site:
         path = static_path(self.prefix + name) if node.dynamic else self.prefix + name

@@ -15,8 +15,8 @@ from orchkit.model.policies import is_bound
 from orchkit.model.steps import Ref
 
 __all__ = [
-    "Checker", "choice", "count", "feeds", "fields", "flag", "function_of", "label", "name_of", "nodes", "path",
-    "seconds", "seed", "tags",
+    "Checker", "choice", "count", "feeds", "field_names", "fields", "flag", "function_of", "label", "name_of", "nodes",
+    "path", "seconds", "seed", "tags",
 ]  # fmt: skip
 
 Checker = Callable[[str, str, Any], Any]
@@ -99,6 +99,11 @@ def tags(where: str, name: str, value: Any) -> tuple[str, ...]:
     if not all(isinstance(tag, str) and tag for tag in found):
         raise _refusal(where, name, value, f"give a list of texts, such as {name}=['llm']")
     return found
+
+
+def field_names(where: str, name: str, value: Any) -> tuple[str, ...] | None:
+    """Take the names of several fields; None says nothing of them."""
+    return None if value is None else tags(where, name, value)
 
 
 def name_of(where: str, name: str, value: Any) -> str:

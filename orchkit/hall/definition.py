@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from orchkit.errors import DefinitionError, GraphError
+from orchkit.errors import DefinitionError, GraphError, GraphWarning
 from orchkit.hall import arguments
+from orchkit.hall.holding import Holding, held
 from orchkit.hall.options import node_from, node_of, restacked
 from orchkit.model.build import build_graph
+from orchkit.model.doubts import doubts
 from orchkit.model.graph import Graph
 from orchkit.model.merging import Rule, SharedModel
+from orchkit.model.places import Place, here
 from orchkit.model.policies import (
     Breaker,
     Budget,
@@ -27,6 +31,7 @@ from orchkit.model.policies import (
     Retry,
     Timeout,
 )
+from orchkit.model.problems import Problem
 from orchkit.model.steps import Node
 from orchkit.model.wording import nearest
 
@@ -40,7 +45,7 @@ OnError = Literal["fail", "skip"]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class Definition:
+class Definition(Holding):
     """Nodes, their policies and a shared context; it knows nothing of runs, and users have it as part of `Workflow`.
 
     Parameters
@@ -62,6 +67,9 @@ class Definition:
         self._shared: SharedModel | None = None
         self._graph: Graph | None = None
         self._checking = False
+        self._doubts: tuple[Problem, ...] = ()
+        self._said: set[str] = set()
+        self._place = here("orchkit.hall")
 
     @overload
     def step(self, fn: F, /) -> F: ...
@@ -86,6 +94,7 @@ class Definition:
         provider: str | None = None,
         tags: Iterable[str] = (),
         version: str | None = None,
+        writes: Iterable[str] | None = None,
     ) -> Callable[[F], F]: ...
     def step(self, fn: Any = None, /, **options: Any) -> Any:  # type: ignore[misc]  # the second overload has no fn
         """Add a unit of work; its parameters name where their values come from.
@@ -130,6 +139,9 @@ class Definition:
             Faults can target them.
         version : str, optional
             Takes the place of the code in the step's fingerprint.
+        writes : iterable of str, optional
+            The fields of the shared context that it may write, and no others. Without it the source is looked at
+            for ``ctx.update(field=...)``, to warn of writers that nothing orders.
 
         Returns
         -------
@@ -220,8 +232,8 @@ class Definition:
         """
         own = {"over": arguments.name_of("map", "over", over), "limit": arguments.count("map", "limit", limit)}
         if body is not None:
-            held = _held(f"map({name!r})", "body", body)
-            self._add(node_of("map", held.name if name is None else name, options, own | {"workflow": held}))
+            body_ = held(f"map({name!r})", "body", body)
+            self._add(node_of("map", body_.name if name is None else name, options, own | {"workflow": body_}))
             return None
         if name is not None:
             raise DefinitionError(f"map({name!r}, over=...): a map bears its function's name; a name goes with body=")
@@ -251,113 +263,6 @@ class Definition:
             raise DefinitionError(f"route(to={to!r}): give a list of targets, to=[{to!r}]")
         own = {"targets": arguments.nodes("route", "to", to)}
         return lambda fn: self._decorate("route", fn, options, own)
-
-    def call(self, name: str, workflow: Definition, *, input: Any = "input", **options: Any) -> None:
-        """Add a workflow as a node; its own nodes have paths such as ``enrich/extract``.
-
-        Parameters
-        ----------
-        name : str
-            The node's; steps that name it as a parameter get what the workflow delivers.
-        workflow : Workflow
-            As it is when this one is first drawn or run after a change.
-        input : str, callable, or mapping of str to these
-            The node whose value is the workflow's input, or a dict from the fields of its input to nodes.
-        **options
-            As in `step`; they hold for the workflow as a whole. A retry goes through it anew; a time-out, and a
-            failure in it that its own policies do not get over, end the attempt and cancel what is open in it.
-
-        Raises
-        ------
-        DefinitionError
-            For options that make no sense.
-
-        Notes
-        -----
-        Worlds and faults address what is inside by path, ``ok.World({"enrich/extract": ...})``, or the node as a
-        whole: a modelled one goes through nothing. A workflow with a shared context of its own keeps it to itself;
-        one without shares this one's.
-
-        Examples
-        --------
-        >>> import orchkit as ok
-        >>> inner = ok.Workflow("enrich", input=str)
-        >>> @inner.step
-        ... def extract(input: str) -> str:
-        ...     return input.upper()
-        >>> wf = ok.Workflow("letter", input=str)
-        >>> wf.call("enrich", inner)
-        >>> @wf.step
-        ... def send(enrich: str) -> str:
-        ...     return f"{enrich}!"
-        >>> run = wf.simulate("dear Dana", world=ok.World())
-        >>> run.result(), run.events.node.unique().tolist()
-        ('DEAR DANA!', ['', 'enrich', 'enrich/extract', 'send'])
-        """
-        where = f"call({name!r})"
-        own = {"workflow": _held(where, "workflow", workflow), "feeds": arguments.feeds(where, "input", input)}
-        self._add(node_of("call", name, options, own))
-
-    def loop(
-        self,
-        name: str,
-        *,
-        body: Definition,
-        until: Callable[..., Any],
-        input: Any = "input",
-        max: int = 3,
-        then: Literal["last", "fail"] = "last",
-        **options: Any,
-    ) -> None:
-        """Add a workflow that is gone through again until its result is good enough, each round with the last's result.
-
-        Parameters
-        ----------
-        name : str
-            The node's. Nodes of round 2 have paths such as ``polish#2/critic``.
-        body : Workflow
-            Gone through once a round. Its input in the second round is what the first has delivered.
-        until : callable
-            ``until(result, round)``, round from 1: true ends the loop. Plain, quick and pure; it is called once a
-            round, and its verdict is recorded as an event ``judged``.
-        input : str, callable, or mapping of str to these
-            As in `call`, for the first round.
-        max : int, >= 1
-            How many rounds at most.
-        then : {"last", "fail"}
-            What follows when the last round is not good enough either: its result, marked degraded, or a failure.
-        **options
-            As in `step`; they hold for the loop as a whole.
-
-        Raises
-        ------
-        DefinitionError
-            For arguments that make no sense.
-
-        Examples
-        --------
-        >>> import orchkit as ok
-        >>> body = ok.Workflow("round", input=str)
-        >>> @body.step
-        ... def shorten(input: str) -> str:
-        ...     return input[:-1]
-        >>> def short(result: str, round: int) -> bool:
-        ...     return len(result) < 4
-        >>> wf = ok.Workflow("letter", input=str)
-        >>> wf.loop("polish", body=body, until=short, max=5)
-        >>> run = wf.simulate("hello", world=ok.World())
-        >>> run.result(), run.events.query("kind == 'judged'").status.tolist()
-        ('hel', ['again', 'done'])
-        """
-        where = f"loop({name!r})"
-        own = {
-            "workflow": _held(where, "body", body),
-            "feeds": arguments.feeds(where, "input", input),
-            "until": arguments.function_of(where, "until", until, ("result", "round")),
-            "rounds": arguments.count(where, "max", max) or 1,
-            "then": arguments.choice(("last", "fail"))(where, "then", then),
-        }
-        self._add(node_of("loop", name, options, own))
 
     def approval(
         self,
@@ -479,8 +384,11 @@ class Definition:
                 f"{node.name!r} is {_a(before)} already and cannot become {_a(node)}: give one of them another name, "
                 "or run the cell that makes the workflow again"
             )
+        if node.fn is None:
+            node = replace(node, place=here("orchkit.hall"))
         self._nodes[node.name] = node  # a cell that runs again replaces its node, in place
         self._graph = None
+        self._said = set()
 
     def using(self, **stacks: Policy | Only | Iterable[Policy] | None) -> Self:
         """Give a variant with other policies; this workflow stays as it is.
@@ -567,9 +475,12 @@ class Definition:
         self._checking = True
         try:
             if self._graph is None or any(self._is_old(node) for node in self._graph.nodes):
-                self._graph = build_graph(
-                    self.name, self._nodes.values(), self._input, self._output, self._shared, self._redact
+                graph = build_graph(
+                    self.name, self._nodes.values(), self._input, self._output, self._shared, self._redact, self._place
                 )
+                # Kept before anybody is warned: where warnings are errors, the second call gives the graph.
+                self._graph, self._doubts = graph, doubts(graph)
+                self._warn()
         finally:
             self._checking = False
         return self._graph
@@ -578,11 +489,40 @@ class Definition:
     def _is_old(node: Node) -> bool:
         return node.workflow is not None and node.workflow.checked() is not node.body
 
+    def warnings(self) -> list[str]:
+        """Give what is doubtful in the graph, a sentence each; it runs all the same.
 
-def _held(where: str, name: str, workflow: Any) -> Definition:
-    if not isinstance(workflow, Definition):
-        raise DefinitionError(f"{where}: {name}={workflow!r}; give an ok.Workflow")
-    return workflow
+        Python warns of them too, by `GraphWarning`, once for each definition, when it is first drawn or run.
+
+        Returns
+        -------
+        list of str
+
+        Raises
+        ------
+        GraphError
+            With all that is wrong, at once.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("hello", input=str)
+        >>> @wf.step
+        ... def greet(input: str) -> str: ...
+        >>> wf.warnings()
+        []
+        """
+        self.checked()
+        return [doubt.text for doubt in self._doubts]
+
+    def _warn(self) -> None:
+        new = [doubt for doubt in self._doubts if doubt.text not in self._said]
+        self._said.update(doubt.text for doubt in new)  # of variants too: each would only say it again
+        for doubt in new:
+            # At the line that is to be changed: whoever draws or runs the workflow may be a notebook's own code.
+            place = doubt.place or self._place or Place("<orchkit>", 1)
+            warning = GraphWarning(f"workflow {self.name!r}: {doubt}")
+            warnings.warn_explicit(warning, GraphWarning, place.file, place.line)
 
 
 def _a(node: Node) -> str:

@@ -33,6 +33,7 @@ _CHECKS: Final[dict[str, Checker]] = {
     "provider": arguments.label,
     "tags": arguments.tags,
     "version": arguments.label,
+    "writes": arguments.field_names,
 }
 # By the option that gives it, which is named like its kind; outermost first.
 _POLICIES: Final[dict[str, Any]] = {policy.kind: policy for policy in POLICIES}

@@ -5,25 +5,23 @@ A graph is compiled once into plain lists of integers, so that the fold and the 
 
 from __future__ import annotations
 
-import itertools
 import keyword
-import math
-import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from orchkit.errors import GraphError
+from orchkit.model.order import cycles, in_topological_order, mended
+from orchkit.model.places import Place
+from orchkit.model.problems import Problem, graph_error, in_order
 from orchkit.model.steps import RESERVED, Node
+from orchkit.model.ways import are_alternatives, ever_live
 from orchkit.model.wording import nearest
 
 if TYPE_CHECKING:
     from orchkit.model.merging import SharedModel
 
 __all__ = ["Dep", "Edge", "Graph"]
-
-_MAX_COMBINATIONS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,10 @@ class Graph:
         Fields and keys whose values no record shows.
     templates : iterable of Node
         Approvals that are only asked where a failed node escalates to them: they take no part in the graph.
+    place : Place, optional
+        Where the workflow was made.
+    found : sequence of Problem
+        What was found when the nodes were read.
 
     Raises
     ------
@@ -93,6 +95,8 @@ class Graph:
         shared: SharedModel | None = None,
         redact: frozenset[str] = frozenset(),
         templates: Iterable[Node] = (),
+        place: Place | None = None,
+        found: Sequence[Problem] = (),
     ) -> None:
         self.name = name
         self.templates = {node.name: node for node in templates}
@@ -102,18 +106,18 @@ class Graph:
         self.shared = shared
         self.fingerprints: dict[str, tuple[Any, str]] = {}
         given = tuple(nodes)
-        problems = list(_problems(given, output))
-        order, cycle = _topological(given)
-        if cycle:
-            problems.append(f"cycle: {' -> '.join(cycle)}; a graph has no way back; repeat inside one step")
-        if problems:
-            raise _graph_error(name, problems)
-        self.nodes = tuple(order)
+        order = in_topological_order(given)
+        problems = [*found, *_problems(given, output, place)]
+        if len(order) < len(given):
+            problems += _cycles(given)
+        # Without its wrong edges a broken graph is a graph too, and tells what else is wrong with it.
+        self.nodes = tuple(in_topological_order(mended(given)) if problems else order)
         self.index = {node.name: i for i, node in enumerate(self.nodes)}
         self._compile()
-        never = [node.name for i, node in enumerate(self.nodes) if i not in self._ever_live]
-        if never:
-            raise _graph_error(name, [f"{node!r} can never run: no choice of routes leads to it" for node in never])
+        live = ever_live(self)
+        problems += [_never(node) for i, node in enumerate(self.nodes) if i not in live]
+        if problems:
+            raise graph_error(name, in_order(problems, given))
 
     def _compile(self) -> None:
         nodes, index = self.nodes, self.index
@@ -186,75 +190,50 @@ class Graph:
         return tuple(i for i, node in enumerate(self.nodes) if node.name not in sources)
 
     @cached_property
-    def _combinations(self) -> tuple[frozenset[int], ...]:
-        # Every way the routes can go, with what then runs if nothing fails; empty when there are too many ways.
-        choices = {i: _choices(node, self.targets[i]) for i, node in enumerate(self.nodes) if node.targets}
-        if math.prod(map(len, choices.values())) > _MAX_COMBINATIONS:
-            return ()
-        ways = itertools.product(*choices.values())
-        return tuple({self._live(dict(zip(choices, picks, strict=True))) for picks in ways})
-
-    def _live(self, picks: dict[int, tuple[int, ...]]) -> frozenset[int]:
-        live: set[int] = set()
-
-        def there(source: str) -> bool:
-            return source == "input" or self.index[source] in live
-
-        for j, node in enumerate(self.nodes):
-            picked = not self.routes[j] or any(j in picks[i] for i in picks if i in live)
-            required = all(there(dep.source) for dep in node.deps if dep.required)
-            if picked and required and (not node.deps or any(there(dep.source) for dep in node.deps)):
-                live.add(j)
-        return frozenset(live)
-
-    @cached_property
-    def _ever_live(self) -> frozenset[int]:
-        if not self._combinations:
-            return frozenset(range(len(self.nodes)))
-        return frozenset().union(*self._combinations)
-
-    @cached_property
     def alternatives(self) -> bool:
         """Whether no two sinks can both run, so that the one that did is the result."""
-        sinks = set(self.sinks)
-        return bool(self._combinations) and all(len(sinks & live) <= 1 for live in self._combinations)
+        return are_alternatives(self)
 
 
-def _choices(node: Node, targets: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Give the ways a route can go: one target if it says that it returns a str, else any of them or all."""
-    returns = None if node.function is None else node.function.returns
-    one = returns is str or typing.get_origin(returns) is typing.Literal
-    return [(target,) for target in targets] + ([] if one else [targets])
-
-
-def _graph_error(name: str, problems: Sequence[str]) -> GraphError:
-    lines = "\n".join(f"  - {problem}" for problem in problems)
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return GraphError(f"workflow {name!r} has {count}:\n{lines}", problems=tuple(problems))
-
-
-def _problems(nodes: Sequence[Node], output: str | None) -> Iterator[str]:
-    names = [node.name for node in nodes]
+def _problems(nodes: Sequence[Node], output: str | None, place: Place | None) -> Iterator[Problem]:
+    names = dict.fromkeys(node.name for node in nodes)
     if not nodes:
-        yield "it has no steps; add one with @wf.step"
+        yield Problem("it has no steps; add one with @wf.step", (place,))
     for node in nodes:
-        yield from _misuses(node)
-        for dep in node.deps:
-            if dep.source == node.name:
-                yield f"{node.name!r} asks for its own result"
-            elif dep.source != "input" and dep.source not in names:
-                fixed = "" if dep.required else f"; if it is a fixed value, write {dep.name}=ok.const({dep.default!r})"
-                yield _unknown(f"{node.name!r} has a parameter", dep.source, ["input", *names], RESERVED) + fixed
-        for source in node.after:
-            if source == node.name:
-                yield f"{node.name!r} comes after itself"
-            elif source not in names:
-                yield _unknown(f"{node.name!r} comes after", source, names)
-        for target in node.targets:
-            if target not in names:
-                yield _unknown(f"route {node.name!r} leads to", target, names)
+        yield from (Problem(text, (node,)) for text in _misuses(node))
+        yield from (Problem(text, (node,), word) for word, text in _misnamed(node, names))
     if output is not None and output not in names:
-        yield _unknown("the workflow's output is", output, names)
+        yield Problem(_unknown("the workflow's output is", output, names), (place,), output)
+
+
+def _misnamed(node: Node, names: Collection[str]) -> Iterator[tuple[str, str]]:
+    for dep in node.deps:
+        if dep.source == node.name:
+            yield dep.name, f"{node.name!r} asks for its own result"
+        elif dep.source != "input" and dep.source not in names:
+            fixed = "" if dep.required else f"; if it is a fixed value, write {dep.name}=ok.const({dep.default!r})"
+            text = _unknown(f"{node.name!r} has a parameter", dep.source, ["input", *names], RESERVED) + fixed
+            yield dep.source, text
+    for source in node.after:
+        if source == node.name:
+            yield source, f"{node.name!r} comes after itself"
+        elif source not in names:
+            yield source, _unknown(f"{node.name!r} comes after", source, names)
+    for target in node.targets:
+        if target not in names:
+            yield target, _unknown(f"route {node.name!r} leads to", target, names)
+
+
+def _cycles(nodes: Sequence[Node]) -> Iterator[Problem]:
+    by_name = {node.name: node for node in nodes}
+    for cycle in cycles(nodes):
+        path = " -> ".join(cycle)
+        text = f"cycle: {path}; a graph has no way back; repeat inside one step"
+        yield Problem(text, tuple(by_name[name] for name in dict.fromkeys(cycle)), cycle[0])
+
+
+def _never(node: Node) -> Problem:
+    return Problem(f"{node.name!r} can never run: no choice of routes leads to it", (node,))
 
 
 def _misuses(node: Node) -> Iterator[str]:
@@ -272,37 +251,5 @@ def _misuses(node: Node) -> Iterator[str]:
         yield f"{node.name!r} asks for 'error', which only a fallback has"
 
 
-def _unknown(who: str, name: str, names: Sequence[str], special: Iterable[str] = ()) -> str:
+def _unknown(who: str, name: str, names: Iterable[str], special: Iterable[str] = ()) -> str:
     return f"{who} {name!r}, which is no node: {nearest(name, names, most=3, also=sorted(special))}"
-
-
-def _topological(nodes: Sequence[Node]) -> tuple[list[Node], list[str]]:
-    names = {node.name: node for node in nodes}
-    sources: dict[str, set[str]] = {node.name: set() for node in nodes}
-    for node in nodes:
-        for source in itertools.chain((dep.source for dep in node.deps), node.after):
-            if source in names and source != node.name:
-                sources[node.name].add(source)
-        for target in node.targets:
-            if target in names:
-                sources[target].add(node.name)
-    order: list[Node] = []
-    done: set[str] = set()
-    rest = list(nodes)
-    while rest:
-        free = next((node for node in rest if sources[node.name] <= done), None)
-        if free is None:
-            return list(nodes), _find_cycle(rest[0].name, sources, done)
-        order.append(free)
-        done.add(free.name)
-        rest.remove(free)
-    return order, []
-
-
-def _find_cycle(start: str, sources: dict[str, set[str]], done: set[str]) -> list[str]:
-    path = [start]
-    while True:
-        step = min(sources[path[-1]] - done)
-        if step in path:
-            return [step, *reversed(path[path.index(step) :])]
-        path.append(step)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import ANY
+from orchkit.model.places import Place
 from orchkit.model.policies import Policy
+from orchkit.model.signatures import NOTHING, Asked, hints_of, parameters_of
 
 if TYPE_CHECKING:
     from orchkit.model.graph import Graph
 
-__all__ = ["RESERVED", "Const", "Function", "Node", "Param", "Ref", "Step", "const", "describe", "ref"]
+__all__ = ["RESERVED", "Const", "Function", "Node", "Param", "Ref", "Step", "const", "describe", "read", "ref"]
 
 RESERVED = frozenset({"input", "item", "ctx", "error"})
 """Parameter names with a meaning of their own; no node may bear one."""
@@ -118,6 +119,10 @@ class Node:
         It is what a body has called, and bears a name that no user can give.
     until : callable or None
         Of a loop: ``until(result, round)``, whether a round was good enough.
+    writes : tuple of str or None
+        Which fields of the shared context it may write; None if it does not say.
+    place : Place or None
+        Where a node without a function was written.
     """
 
     name: str
@@ -147,6 +152,8 @@ class Node:
     rounds: int = 1
     then: Literal["last", "fail"] = "last"
     dynamic: bool = False
+    writes: tuple[str, ...] | None = None
+    place: Place | None = field(default=None, compare=False)
 
     def policy(self, kind: str) -> Any:
         """Give the policy of a kind, or None."""
@@ -208,22 +215,38 @@ def describe(fn: Callable[..., Any], *, what: str) -> Function:
     DefinitionError
         For a lambda, ``*args``, ``**kwargs``, positional-only parameters, or an annotation that names nothing.
     """
+    function, problems = read(fn, what=what)
+    if function is None or problems:
+        raise DefinitionError("\n".join(problems))
+    return function
+
+
+def read(fn: Callable[..., Any], *, what: str) -> tuple[Function | None, list[str]]:
+    """Read what can be read of a function's signature, and say all that is wrong with it."""
     fn = fn.fn if isinstance(fn, Step) else fn
     name = getattr(fn, "__name__", "")
     if not callable(fn) or not name:
-        raise DefinitionError(f"{what}: {fn!r} is not a function; write it with def or async def")
+        return None, [f"{what}: {fn!r} is not a function; write it with def or async def"]
+    problems = []
     if name == "<lambda>":
-        raise DefinitionError(f"{what}: a lambda has no name to resume by; write it with def")
-    hints = _hints(fn, what)
+        problems.append(f"{what}: a lambda has no name to resume by; write it with def")
+    try:
+        hints = _hints(fn, what)
+    except DefinitionError as error:
+        problems.append(str(error))
+        hints = {}
+    try:
+        parameters = _signature(fn, what)
+    except DefinitionError as error:
+        return None, [*problems, str(error)]
     params: list[Param] = []
     consts: list[tuple[str, Any]] = []
     item: Param | None = None
     flags = set()
-    for parameter in _signature(fn, what).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise DefinitionError(
-                f"{what}: parameter {str(parameter)!r} has no name to be fed by; use named parameters"
-            )
+    for parameter in parameters:
+        if parameter.nameless:
+            problems.append(f"{what}: parameter {parameter.nameless!r} has no name to be fed by; use named parameters")
+            continue
         annotation = hints.get(parameter.name, ANY)
         default = parameter.default
         if parameter.name in ("ctx", "error"):
@@ -235,7 +258,7 @@ def describe(fn: Callable[..., Any], *, what: str) -> Function:
         elif isinstance(default, Ref):
             params.append(Param(parameter.name, default.name, annotation, True))
         else:
-            required = default is parameter.empty
+            required = default is NOTHING
             params.append(Param(parameter.name, parameter.name, annotation, required, None if required else default))
     return Function(
         fn=fn,
@@ -247,19 +270,19 @@ def describe(fn: Callable[..., Any], *, what: str) -> Function:
         wants_ctx="ctx" in flags,
         wants_error="error" in flags,
         consts=tuple(consts),
-    )
+    ), problems
 
 
-def _signature(fn: Callable[..., Any], what: str) -> inspect.Signature:
+def _signature(fn: Callable[..., Any], what: str) -> list[Asked]:
     try:
-        return inspect.signature(fn)
+        return parameters_of(fn)
     except ValueError as error:
         raise DefinitionError(f"{what}: {error}; wrap it in a function with named parameters") from error
 
 
 def _hints(fn: Callable[..., Any], what: str) -> dict[str, Any]:
     try:
-        hints = typing.get_type_hints(fn, include_extras=True)
+        return hints_of(fn)
     except NameError as error:
         raise DefinitionError(
             f"{what}: annotation names {error.name!r}, which is not known where the function is defined; "
@@ -269,6 +292,3 @@ def _hints(fn: Callable[..., Any], what: str) -> dict[str, Any]:
         raise DefinitionError(
             f"{what}: an annotation cannot be read: {type(error).__name__}: {error}; correct it"
         ) from error
-    raw = getattr(fn, "__annotations__", {})
-    # `-> None` and no annotation are different things, and get_type_hints turns None into NoneType.
-    return {name: hint for name, hint in hints.items() if name in raw}

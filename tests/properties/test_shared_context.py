@@ -23,6 +23,9 @@ from orchkit.model.state import RunState
 from orchkit.runs.simulate import prepare
 from orchkit.testing import every_prefix
 
+# Its writers conflict on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")
+
 
 class Case(BaseModel):
     notes: list[str] = []

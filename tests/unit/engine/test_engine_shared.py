@@ -260,6 +260,7 @@ def test_what_comes_after_a_step_sees_it() -> None:
     assert run_of(wf).result() == "checked"
 
 
+@pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")
 @pytest.mark.parametrize("pick", ["send", "both"])
 def test_a_target_sees_the_routes_that_picked_it(pick: str) -> None:
     wf = workflow()
@@ -293,6 +294,7 @@ def test_a_target_sees_the_routes_that_picked_it(pick: str) -> None:
     assert found.get("review") == (["risk"] if pick == "both" else None)
 
 
+@pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")
 def test_a_second_route_that_picks_it_later_changes_nothing_that_it_or_its_followers_see() -> None:
     wf = workflow()
 
@@ -517,6 +519,7 @@ def test_ordered_writers_do_not_conflict(joined: bool) -> None:
     assert run_of(forked(joined=joined, ordered=True)).shared.status == "right"
 
 
+@pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")
 def test_items_of_a_map_are_in_no_order() -> None:
     wf = workflow()
 
@@ -716,3 +719,34 @@ def test_what_redact_keeps_out_of_the_log_is_kept_out_of_the_context_too() -> No
     run = wf.simulate("x", world=ok.World())
     assert run.shared.notes == [{"token": "**********", "said": "hi"}]
     assert "s3cret" not in str(run.log)
+
+
+# What a step says that it writes
+
+
+@pytest.mark.parametrize("name", ["act", "act/fallback:spare"])
+def test_what_a_step_does_not_say_that_it_writes_it_cannot_write(name: str) -> None:
+    wf = workflow()
+
+    def spare(input, ctx: ok.Context):
+        ctx.update(notes=["spare"], **{"status" if name != "act" else "notes": "spare"})
+
+    @wf.step(writes=["notes"], fallback=spare)
+    def act(input, ctx: ok.Context):
+        ctx.update(notes=["act"])
+        ctx.update(spent=1.0)
+
+    run = run_of(wf)
+    told = next(event.error for event in run.log if event.kind == "failed" and event.node == name)
+    field = "spent" if name == "act" else "status"
+    assert told == f"DefinitionError: ctx.update in {name!r}: {field!r} is not among its writes=['notes']; add it there"
+
+
+def test_what_it_says_it_can_write() -> None:
+    wf = workflow()
+
+    @wf.step(writes=["notes"])
+    def act(input, ctx: ok.Context):
+        ctx.update(notes=["act"])
+
+    assert run_of(wf).shared.notes == ["act"]

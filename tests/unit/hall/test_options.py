@@ -178,11 +178,11 @@ def test_durability_is_one_of_four_words(durability: Any, tmp_path: Path) -> Non
 def test_what_is_right_is_kept_as_it_was_meant() -> None:
     wf = hello()
     wf.step(tags={"llm"}, after=draft, provider="llm:a", version="2", effect=True)(plan)
-    wf.map(over=draft, limit=2, after=[ok.ref("draft"), plan])(each)
+    wf.map(over=plan, limit=2, after=[ok.ref("draft"), plan])(each)
     wf.approval("review", show=draft, prefill={"note": draft, "to": "each"}, timeout=5, after=ok.ref(draft))
     first, second, third = (wf.checked().nodes[i] for i in (1, 2, 3))
     assert (first.tags, first.after, first.provider, first.version) == (("llm",), ("draft",), "llm:a", "2")
-    assert (second.over, second.limit, second.after) == ("draft", 2, ("draft", "plan"))
+    assert (second.over, second.limit, second.after) == ("plan", 2, ("draft", "plan"))
     assert (third.show, third.prefill, third.timeout) == ("draft", (("note", "draft"), ("to", "each")), 5)
 
 

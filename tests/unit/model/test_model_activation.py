@@ -131,6 +131,7 @@ def test_the_input_counts_as_a_live_input() -> None:
     assert wf.simulate("x", world=NOBODY).result() == {"left": "left", "also": ["x", "default"]}
 
 
+@pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")
 def test_a_target_is_skipped_when_every_route_went_elsewhere() -> None:
     wf = forked("left")
 
@@ -149,6 +150,7 @@ def test_a_target_is_skipped_when_every_route_went_elsewhere() -> None:
     assert run.result() == {"left": "left", "other": "other"}
 
 
+@pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")
 def test_a_target_of_two_routes_runs_once_when_the_first_picks_it() -> None:
     for first, second in itertools.product(["right", "other"], repeat=2):
         wf = forked(first if first == "right" else "left")

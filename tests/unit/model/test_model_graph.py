@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel
 
 import orchkit as ok
+from orchkit.model.codec import codec_for
 from orchkit.model.steps import describe
 
 
@@ -34,6 +36,12 @@ def plan(input): ...
 
 class Client:
     """Nothing that pydantic knows how to check."""
+
+
+def no_client() -> str:
+    with pytest.raises(ok.DefinitionError) as caught:
+        codec_for(Client)
+    return str(caught.value)
 
 
 def test_an_unknown_parameter_names_the_nearest_nodes() -> None:
@@ -441,3 +449,223 @@ def test_descendants_follow_data_order_and_choice() -> None:
     assert below("a") == {"b", "c", "d"}
     assert below("b", "c") == {"c", "d"}
     assert below("d") == below() == set()
+
+
+# All at once, whoever finds it
+
+
+def test_what_fallbacks_annotations_and_edges_have_wrong_comes_with_the_rest() -> None:
+    def spare(elsewhere, inptu, item): ...
+    def loose(*inputs): ...
+
+    wf = ok.Workflow("graph", input=Client)
+
+    @wf.step(fallback=ok.Fallback(spare, lambda input: "x", loose, 3.5))
+    def plan(input) -> list[str]: ...
+
+    @wf.step
+    def connect(plan, lokup) -> Client: ...
+
+    @wf.step
+    def count(plan: int) -> int: ...
+
+    @wf.map(over="count")
+    def each(item: Nowhere, *others): ...  # type: ignore[name-defined]  # noqa: F821 - that is the point
+
+    wf.approval("review", answer=Client)
+    assert problems(wf) == [
+        "fallback 'spare' of 'plan' asks for 'item', which only a map's has",
+        "fallback 'spare' of 'plan' asks for 'elsewhere'; it gets the node's inputs by name (input), and 'error' and "
+        "'ctx' if it asks",
+        "fallback 'spare' of 'plan' asks for 'inptu'; it gets the node's inputs by name (input), and 'error' and 'ctx' "
+        "if it asks; did you mean 'input'?",
+        "fallback of 'plan': a lambda has no name to resume by; write it with def",
+        "fallback of 'plan': parameter '*inputs' has no name to be fed by; use named parameters",
+        "fallback 3.5 of 'plan' is not what the node delivers: 1 validation error for list[str], Input should be a "
+        "valid list [type=list_type, input_value=3.5, input_type=float]",
+        f"result of 'connect': {no_client()}",
+        "'connect' has a parameter 'lokup', which is no node: there are: input, plan, connect, count, each, review",
+        "'count' cannot get its 'plan': no list[str] can be read as int; correct one of the two annotations",
+        "map 'each': annotation names 'Nowhere', which is not known where the function is "
+        "defined; define it at module level, or in a cell above",
+        "map 'each': parameter '*others' has no name to be fed by; use named parameters",
+        "map 'each' goes over 'count', which gives int; it needs a list",
+        f"answer of 'review': {no_client()}",
+        f"the workflow's input: {no_client()}",
+    ]
+
+
+def test_what_can_never_run_is_said_beside_other_problems() -> None:
+    wf = ok.Workflow("graph")
+
+    @wf.route(to=["left", "right", "rihgt"])
+    def choose(input) -> str: ...
+
+    @wf.step
+    def left(input): ...
+
+    @wf.step
+    def right(input): ...
+
+    @wf.step
+    def both(left, right, nowhere): ...
+
+    @wf.step
+    def one(other): ...
+
+    @wf.step
+    def other(one): ...
+
+    found = problems(wf)
+    assert [problem.partition(";")[0].partition(",")[0] for problem in found] == [
+        "route 'choose' leads to 'rihgt'",
+        "'both' has a parameter 'nowhere'",
+        "'both' can never run: no choice of routes leads to it",
+        "cycle: one -> other -> one",
+    ]
+
+
+def test_each_knot_has_its_cycle() -> None:
+    wf = ok.Workflow("graph")
+    for name, source in [("a", "b"), ("b", "a"), ("c", "b"), ("d", "e"), ("e", "d"), ("f", "f")]:
+        scope: dict[str, Any] = {}
+        exec(f"def {name}({source}): ...", scope)
+        wf.step(scope[name])
+    assert [problem.partition(";")[0] for problem in problems(wf)] == [
+        "cycle: a -> b -> a",
+        "cycle: d -> e -> d",
+        "'f' asks for its own result",
+    ]
+
+
+# What routes say that they return
+
+
+def test_a_route_names_its_targets_and_all_of_them() -> None:
+    wf = ok.Workflow("graph")
+
+    @wf.route(to=["send", "review"])
+    def risk(input) -> Literal["sendd", "review"]: ...
+
+    @wf.route(to=["send"])
+    def several(input) -> list[Literal["send", "revue"]]: ...
+
+    @wf.route(to=["send"])
+    def wrong(input) -> bool: ...
+
+    @wf.step
+    def send(input): ...
+
+    @wf.step
+    def review(input): ...
+
+    assert problems(wf) == [
+        "route 'risk' says that it returns 'sendd', which is not in to=['send', 'review']; did you mean 'send'?",
+        "route 'risk' leads to 'send', which Literal['sendd', 'review'] leaves out: it is never picked; name it there, "
+        "or take it out of to=[...]",
+        "route 'several' says that it returns 'revue', which is not in to=['send']; there are: send",
+        "route 'wrong' gives bool; it must give the name of one of its targets, or several",
+    ]
+
+
+def test_what_a_fallback_picks_is_no_target_that_is_left_out() -> None:
+    wf = ok.Workflow("graph", input=str)
+
+    @wf.route(to=["send", "review"], fallback="review")
+    def risk(input: str) -> Literal["send"]:
+        raise ConnectionError
+
+    @wf.step
+    def send(input: str) -> str: ...
+
+    @wf.step
+    def review(input: str) -> str:
+        return "reviewed"
+
+    assert wf.simulate("x", world=ok.World()).result() == "reviewed"
+
+    @wf.route(to=["send", "review"], fallback="revue")
+    def risk(input: str) -> str: ...  # noqa: F811 - as a cell that runs again does
+
+    (problem,) = problems(wf)
+    assert problem == (
+        "fallback 'revue' of 'risk' is not what the node delivers: 'revue' is not among its targets ['send', 'review']"
+    )
+
+
+# What edges bring
+
+
+def test_edges_that_cannot_bring_anything_are_found_with_both_ends() -> None:
+    wf = ok.Workflow("graph", input=str)
+
+    @wf.step
+    def count(input: list[str]) -> int: ...
+
+    @wf.step
+    def log(input: str) -> None: ...
+
+    @wf.map(over="pairs")
+    def each(item: int) -> str: ...
+
+    @wf.step
+    def pairs(input) -> list[tuple[str, int]]: ...
+
+    @wf.step
+    def end(count: str, log: str, each: dict[str, str], pick: int) -> str: ...
+
+    @wf.route(to=["end"])
+    def pick(input) -> str: ...
+
+    wf.approval("review", answer=int)
+
+    @wf.step
+    def after(review: list[int], count: int = 3): ...
+
+    with pytest.raises(ok.GraphError) as caught:
+        wf.checked()
+    assert list(caught.value.problems) == [
+        "'count' cannot get its 'input': no str can be read as list[str]; correct one of the two annotations",
+        "map 'each' cannot get its 'item': no tuple[str, int] can be read as int; correct one of the two annotations",
+        "'end' cannot get its 'count': no int can be read as str; correct one of the two annotations",
+        "'end' cannot get its 'log': no None can be read as str; correct one of the two annotations",
+        "'end' cannot get its 'each': no list[str] can be read as dict[str, str]; correct one of the two annotations",
+        "'after' cannot get its 'review': no int can be read as list[int]; correct one of the two annotations",
+    ]
+    assert "def end(count: str, log: str, each: dict[str, str], pick: int) -> str: ...   (test_model" in str(
+        caught.value
+    )
+    assert "def count(input: list[str]) -> int: ...   (test_model_graph.py:" in str(caught.value)
+
+
+def test_what_a_fallback_delivers_must_fit_too() -> None:
+    def canned(input: str) -> list[str]: ...
+
+    wf = ok.Workflow("graph", input=str)
+
+    @wf.step(fallback=canned)
+    def draft(input: str) -> str: ...
+
+    @wf.step
+    def send(draft: str) -> str: ...
+
+    (problem,) = problems(wf)
+    assert problem.startswith("'send' cannot get its 'draft': its fallback 'canned' gives it, and no list[str] can be")
+
+
+# What steps may write
+
+
+def test_only_fields_of_the_context_can_be_written() -> None:
+    class Case(BaseModel):
+        notes: list[str] = []
+
+    wf = workflow(input=str)
+    wf.step(writes=["nots"])(plan)
+    (problem,) = problems(wf)
+    assert problem == ("'plan' writes 'nots', and the workflow has no shared context; give it wf.context(Model)")
+    wf.context(Case)
+    (problem,) = problems(wf)
+    assert problem == "'plan' writes 'nots', which is no field of Case: did you mean 'notes'?"
+    with pytest.raises(ok.DefinitionError, match=r"writes=\['notes'\]"):
+        wf.step(writes="notes")(plan)

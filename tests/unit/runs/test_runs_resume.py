@@ -58,7 +58,7 @@ class Lab:
         def draft(lookup: list[str]) -> str:
             return act("draft", f"Dear {lookup}")
 
-        def send(draft: str, review: bool, ctx: ok.Context) -> str:
+        def send(draft: str, review: bool | None, ctx: ok.Context) -> str:
             return act("send", f"{draft} as {ctx.idempotency_key.partition(':')[2]}")
 
         wf.step(changed.get("plan", plan))
@@ -217,7 +217,7 @@ def newer_draft(lab: Lab) -> Callable[..., Any]:
 
 
 def newer_send(lab: Lab) -> Callable[..., Any]:
-    def send(draft: str, review: bool) -> str:
+    def send(draft: str, review: bool | None) -> str:
         return lab.act("send", f"{draft}, sent by another")
 
     return send

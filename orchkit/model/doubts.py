@@ -1,0 +1,80 @@
+"""Doubts: what can run, and may not do what was meant. Users are warned of it once, when they first draw or run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from orchkit.model.graph import Graph
+from orchkit.model.joins import lost_when_expired
+from orchkit.model.problems import Problem, in_order
+from orchkit.model.ways import can_all
+from orchkit.model.writers import fields_of
+
+__all__ = ["doubts"]
+
+
+def doubts(graph: Graph) -> tuple[Problem, ...]:
+    """Give what is doubtful in a graph that can run."""
+    found = [*lost_when_expired(graph.nodes), *_races(graph), *_conflicts(graph)]
+    return tuple(in_order(found, graph.nodes))
+
+
+def _races(graph: Graph) -> Iterator[Problem]:
+    """Find nodes that two routes may pick in the same run, so that the faster of them decides."""
+    contested = [node for node, pickers in enumerate(graph.pickers) if len(pickers) > 1]
+    before = _before(graph) if contested else []
+    for node in contested:
+        for one, other in combinations(graph.pickers[node], 2):
+            ordered = before[one] >> other & 1 or before[other] >> one & 1
+            if not ordered and can_all(graph, picks=((one, node), (other, node))):
+                target, *routes = (graph.nodes[i] for i in (node, one, other))
+                first, second = (route.name for route in routes)
+                text = (
+                    f"{target.name!r} runs when the first of its routes picks it, and timing decides whether that is "
+                    f"{first!r} or {second!r}; let one come after the other: after={first!r}"
+                )
+                yield Problem(text, (target, *routes), target.name)
+                break
+
+
+def _conflicts(graph: Graph) -> Iterator[Problem]:
+    """Find pairs of nodes that write one field, in no order, and without a rule that merges what they write."""
+    if graph.shared is None:
+        return
+    writers: dict[str, list[int]] = {}
+    for i, node in enumerate(graph.nodes):
+        for name in fields_of(node):
+            if name in graph.shared.codecs and name not in graph.shared.rules:
+                writers.setdefault(name, []).append(i)
+    before = _before(graph) if writers else []
+    for name, nodes in writers.items():
+        yield from (_conflict(graph, name, node, node) for node in nodes if graph.nodes[node].kind == "map")
+        for one, other in combinations(nodes, 2):
+            if not before[other] >> one & 1 and can_all(graph, live=(one, other)):
+                yield _conflict(graph, name, one, other)
+                break
+
+
+def _conflict(graph: Graph, name: str, one: int, other: int) -> Problem:
+    first, second = graph.nodes[one], graph.nodes[other]
+    mend = f"say how the field merges: wf.context(..., merge={{{name!r}: ok.append}})"
+    if one == other:
+        text = f"the items of map {first.name!r} write {name!r} of the shared context, and nothing orders them; {mend}"
+    else:
+        text = (
+            f"{first.name!r} and {second.name!r} both write {name!r} of the shared context, and neither comes before "
+            f"the other; order them by after=, or {mend}"
+        )
+    return Problem(text, (first, second), name)
+
+
+def _before(graph: Graph) -> list[int]:
+    """Give what has settled before each node begins, as bits: its sources, what picks it, and what was before those."""
+    before: list[int] = []
+    for node in range(len(graph.nodes)):
+        mask = 0
+        for source in (*graph.sources[node], *graph.pickers[node]):
+            mask |= before[source] | 1 << source
+        before.append(mask)
+    return before

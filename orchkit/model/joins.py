@@ -1,0 +1,148 @@
+"""Joins: where an edge brings the values of one annotation to another, and no value fits."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final
+
+from orchkit.model.codec import ANY
+from orchkit.model.fits import Kind, elements, gives, misfit, named
+from orchkit.model.places import place_of
+from orchkit.model.problems import Problem
+from orchkit.model.steps import Function, Node
+from orchkit.model.wording import nearest
+
+__all__ = ["Spares", "lost_when_expired", "misfits"]
+
+_MEND: Final = "correct one of the two annotations"
+
+Spares = Mapping[str, Sequence[Function]]
+"""By node, the functions among its fallbacks."""
+
+
+def misfits(nodes: Sequence[Node], input_type: Any, spares: Spares) -> Iterator[Problem]:
+    """Find the edges over which nothing can come, and the routes that cannot pick."""
+    by_name = {node.name: node for node in nodes}
+    given = {name: _delivered(node) for name, node in by_name.items()} | {"input": input_type}
+    for node in nodes:
+        yield from _into(node, by_name, given, spares)
+        if node.over is not None:
+            yield from _over(node, by_name.get(node.over), given.get(node.over, ANY))
+        if node.kind == "route":
+            yield from _picking(node)
+
+
+def lost_when_expired(nodes: Sequence[Node]) -> Iterator[Problem]:
+    """Find the steps that cannot take the None that stands for an answer that did not come in time."""
+    timed = {node.name: node for node in nodes if node.kind == "approval" and node.timeout is not None}
+    for node in nodes if timed else ():
+        for param in () if node.function is None else node.function.params:
+            if param.source in timed and misfit(type(None), param.annotation):
+                taken = named(param.annotation)
+                text = (
+                    f"without an answer in time {param.source!r} is None, and {node.name!r} takes {taken}; "
+                    f"annotate it {param.name}: {taken} | None"
+                )
+                yield Problem(text, (node, timed[param.source]), param.name)
+
+
+def _delivered(node: Node, spare: Function | None = None) -> Any:
+    """Give the annotation by which the value of a node, or of a fallback of its, is recorded."""
+    function = spare or node.function
+    if node.kind == "approval":
+        return node.answer
+    if function is None or node.kind not in ("step", "map", "route"):
+        return ANY
+    if node.kind == "map":
+        return list if function.returns is ANY else list[function.returns]  # type: ignore[name-defined]  # made here
+    if node.kind == "route":
+        return str if _picks_one(node) else str | list[str]
+    return function.returns
+
+
+def _into(node: Node, by_name: Mapping[str, Node], given: Mapping[str, Any], spares: Spares) -> Iterator[Problem]:
+    """Check what the parameters of a node, and of the functions among its fallbacks, get."""
+    functions = () if node.function is None else (node.function, *spares.get(node.name, ()))
+    for function in functions:
+        who = repr(node.name) if function is node.function else f"fallback {function.name!r} of {node.name!r}"
+        for param in function.params:
+            source = by_name.get(param.source)
+            why = misfit(given.get(param.source, ANY), param.annotation) or _spared(source, spares, param.annotation)
+            if why:
+                text = f"{who} cannot get its {param.name!r}: {why}; {_MEND}"
+                yield Problem(text, (node, place_of(function.fn), source), param.name)
+
+
+def _spared(source: Node | None, spares: Spares, taken: Any) -> str | None:
+    """Say which fallback of a node gives what cannot be read."""
+    if source is None:
+        return None
+    for spare in spares.get(source.name, ()):
+        why = misfit(_delivered(source, spare), taken)
+        if why:
+            return f"its fallback {spare.name!r} gives it, and {why}"
+    return None
+
+
+def _over(node: Node, source: Node | None, given: Any) -> Iterator[Problem]:
+    """Check that a map goes over a list, and gets its items."""
+    if not gives(given) & Kind.LIST:
+        yield Problem(
+            f"map {node.name!r} goes over {node.over!r}, which gives {named(given)}; it needs a list",
+            (node, source),
+            node.over or "",
+        )
+    elif node.function is not None and node.function.item is not None:
+        why = misfit(elements(given), node.function.item.annotation)
+        if why is not None:
+            yield Problem(f"map {node.name!r} cannot get its 'item': {why}; {_MEND}", (node, source), "item")
+
+
+def _picking(node: Node) -> Iterator[Problem]:
+    """Check that what a route says it returns are names of its targets."""
+    if node.function is None:
+        return
+    returns = node.function.returns
+    if not gives(returns) & (Kind.TEXT | Kind.LIST):
+        text = f"route {node.name!r} gives {named(returns)}; it must give the name of one of its targets, or several"
+        yield Problem(text, (node,), "->")
+        return
+    for name in _literals(returns):
+        if name not in node.targets:
+            near = nearest(name, node.targets)
+            text = f"route {node.name!r} says that it returns {name!r}, which is not in to={[*node.targets]}; {near}"
+            yield Problem(text, (node,), name)
+    if _picks_one(node) and returns is not str:
+        yield from _never_said(node, returns)
+
+
+def _never_said(node: Node, returns: Any) -> Iterator[Problem]:
+    policy = node.policy("fallback")
+    options = () if policy is None else policy.options
+    if any(map(callable, options)):
+        return
+    said = {*_literals(returns), *(pick for option in options for pick in _picks(option))}
+    for target in node.targets:
+        if target not in said:
+            text = f"route {node.name!r} leads to {target!r}, which {named(returns)} leaves out: it is never picked"
+            yield Problem(f"{text}; name it there, or take it out of to=[...]", (node,), target)
+
+
+def _picks(option: Any) -> Sequence[Any]:
+    return option if isinstance(option, (list, tuple)) else (option,)
+
+
+def _picks_one(node: Node) -> bool:
+    returns = None if node.function is None else node.function.returns
+    return returns is str or typing.get_origin(returns) is typing.Literal
+
+
+def _literals(annotation: Any) -> Iterator[str]:
+    """Give the texts that an annotation names one by one, also those of a list's elements."""
+    if typing.get_origin(annotation) is typing.Literal:
+        values = (value.value if isinstance(value, Enum) else value for value in typing.get_args(annotation))
+        yield from (value for value in values if isinstance(value, str))
+    elif elements(annotation) is not ANY:
+        yield from _literals(elements(annotation))
