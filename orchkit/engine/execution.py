@@ -20,7 +20,7 @@ from orchkit.engine.program import Program, Seat
 from orchkit.engine.redrive import brief, go_on_stopping, redrive, same
 from orchkit.engine.scope import InnerScope, Scope
 from orchkit.engine.undoing import Undoing, undo_next
-from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed, RunStuck, RunSuspended
+from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.fold import apply, fold
 from orchkit.model.protocols import Journal, Outcome
@@ -452,24 +452,6 @@ class Execution(Scope):
         except BaseException as error:
             self.abort(error)
 
-    def suspend(self, by: str = "", why: str = "") -> None:
-        """Stop without an end: bodies are dropped, and a resume runs again what has no outcome in the log."""
-        if self._over:
-            return
-        try:
-            self.record(Event(self.t(), "suspended", by=by, body=why or None))
-        except BaseException as error:
-            self.abort(error)
-            return
-        who = f" by {by}" if by else ""
-        because = f": {why}" if why else ""
-        self.abort(
-            RunSuspended(
-                f"run {self.run_id!r} was suspended{who}{because}; go on with store.resume({self.run_id!r}, workflow)",
-                run_id=self.run_id,
-            )
-        )
-
     def fail(self) -> bool:
         """Stop because a node has failed, or somebody has cancelled it: what it did is undone first."""
         if self.undoing is not None:
@@ -524,25 +506,6 @@ class Execution(Scope):
         self.pending.clear()
         self.askers.clear()
         self._tell_end(error)
-
-    def raise_if_stuck(self) -> None:
-        """Raise when nothing is left that could ever happen; for hosts whose time ends with the heap.
-
-        Raises
-        ------
-        RunStuck
-            Naming what waits for what.
-        """
-        if self._over or self.error is not None:
-            return
-        open_ = [inst for scope in self.all_scopes() for inst in scope.instances.values()]
-        names = sorted(inst.scope.path(inst.scope.program.seats[inst.node].site) for inst in open_ if not inst.inner)
-        raise RunStuck(
-            f"run {self.run_id!r} waits for ever at {self.elapsed() / 1e6:g} s in {', '.join(dict.fromkeys(names))}: "
-            "nothing that could wake it is left; give the step a timeout, or the approval a person or a timeout",
-            run_id=self.run_id,
-            node=names[0] if names else "",
-        )
 
     # People
 

@@ -19,9 +19,9 @@ from orchkit.clock.ids import fresh_run_id
 from orchkit.clock.live import EngineThread, engine_thread
 from orchkit.engine.context import Context
 from orchkit.engine.execution import Execution
-from orchkit.engine.gateroom import Gates
 from orchkit.engine.operating import is_quiet
 from orchkit.engine.program import Program
+from orchkit.engine.stopping import suspend
 from orchkit.errors import DefinitionError, RunCrashed, RunError, RunSuspended
 from orchkit.model.events import Event
 from orchkit.model.protocols import Journal, RunStore
@@ -30,6 +30,7 @@ from orchkit.runs.changes import go_on_from, rehearse
 from orchkit.runs.clerk import Approver
 from orchkit.runs.desk import Desk
 from orchkit.runs.fingerprint import fingerprints
+from orchkit.runs.gates import gates_of
 from orchkit.runs.handle import Handle, PastRun, failing_key, run_error, typed_result
 from orchkit.runs.mail import checked_text, mailbox_of
 from orchkit.runs.operating import Deed, prepared, refusal
@@ -41,7 +42,6 @@ __all__ = ["DURABILITY", "LiveRun", "live_run", "present", "resume", "start", "s
 DURABILITY = ("strict", "group", "exit", "memory")
 
 _LIVE: dict[tuple[RunStore, str], LiveRun] = {}  # a copy of a store has the same ids
-_GATES: Gates | None = None
 _INSIDE: ContextVar[str] = ContextVar("orchkit_inside", default="")
 _NUMBERS = count(1)
 _ROOM = 20_000  # events of a run that are kept in memory, some 5 MB; a run of a million stays as small
@@ -109,7 +109,7 @@ class LiveRun:
             number=next(_NUMBERS),
             strict=head.durability == "strict",
             room=_ROOM if head.durability in ("group", "strict") else sys.maxsize,
-            gates=_gates(self._engine),
+            gates=gates_of(self._engine),
             deps=deps,
             on_body=partial(_INSIDE.set, head.run_id),
             on_question=self._asked,
@@ -373,7 +373,7 @@ class LiveRun:
     def suspend(self, *, by: str = "", why: str = "") -> None:
         """Stop it for now; returns when that is durable, and `resume` goes on with it."""
         by, why = checked_text("by", by, self.head.run_id), checked_text("why", why, self.head.run_id)
-        self._act(lambda: self._execution.suspend(by, why))
+        self._act(lambda: suspend(self._execution, by, why))
 
     def operate(self, deed: Deed) -> None:
         """Do what somebody wants of it; returns when that is durable.
@@ -421,14 +421,6 @@ class LiveRun:
 def _is_meant(name: str, path: str) -> bool:
     """Say whether a question is meant: by its path, or by what it is called in the scope that it lies in."""
     return name in (path, path.rpartition("/")[2])
-
-
-def _gates(engine: EngineThread) -> Gates:
-    """Give what all runs share that this process executes: a provider does not know our stores."""
-    global _GATES  # noqa: PLW0603 - one a process is the point
-    if _GATES is None or _GATES.kernel is not engine.host.kernel:
-        _GATES = Gates(engine.host.kernel)
-    return _GATES
 
 
 class _Waited(Future[Any]):

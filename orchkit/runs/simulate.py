@@ -12,6 +12,7 @@ from orchkit.clock.kernel import Kernel
 from orchkit.engine.execution import Execution
 from orchkit.engine.journal import MemoryJournal
 from orchkit.engine.program import Program
+from orchkit.engine.stopping import raise_if_stuck
 from orchkit.errors import RunCrashed, RunError
 from orchkit.model.events import Event
 from orchkit.model.graph import Graph
@@ -94,7 +95,7 @@ def _drive(program: Program, run_id: str, dice: int, events: Sequence[Event], va
     host.run()
     if execution.error is None:
         try:
-            execution.raise_if_stuck()
+            raise_if_stuck(execution)
         except RunError as error:
             execution.abort(error)
     if execution.error is not None and not isinstance(execution.error, RunError):

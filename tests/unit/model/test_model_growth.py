@@ -11,6 +11,7 @@ from pydantic import BaseModel
 import orchkit as ok
 from orchkit.engine.plan import plan
 from orchkit.engine.program import Program
+from orchkit.engine.stopping import suspend
 from orchkit.model.events import Event
 from orchkit.model.fold import apply, fold
 from orchkit.model.graph import Graph
@@ -256,7 +257,7 @@ def resume_after_cancel(n: int) -> Callable[[], object]:
 def resume_after_suspend(n: int) -> Callable[[], object]:
     program = engine_of_a_map()
     drive = Drive(program).start(list(range(n)))
-    drive.execution.suspend()
+    suspend(drive.execution)
 
     def resume() -> None:
         again = Drive(program, events=drive.log).redrive().run()
