@@ -96,10 +96,10 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     )
     strike = _NO_STRIKE if site.faults is None else _strike(leg, site, n, started)
     if inst.records:
-        ex.skip_injected(inst)
+        inst.skip_injected()
     leg.spent = None
     try:
-        if inst.records and ex.has_record_of(inst, path, leg.number, n):
+        if inst.records and inst.has_record_of(path, leg.number, n):
             outcome: Outcome | None = await suspend()
         else:
             outcome = await _work(leg, site, started, strike, error)

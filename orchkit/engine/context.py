@@ -82,11 +82,14 @@ class Context:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds to the nearest deadline of this attempt; None if there is none."""
-        if self._due is None:
-            return None
-        still = self._execution.elapsed() - self._asking_since if self._asking else 0
-        return max(0.0, (self._due + still - self._execution.elapsed()) / 1e6)
+        """Seconds to the nearest deadline: of this attempt, its node or the run; None if there is none."""
+        execution, node = self._execution, self._leg.inst.due
+        now = execution.elapsed()
+        still = now - self._asking_since if self._asking else 0
+        own = None if self._due is None else self._due + still
+        bounds = (own, None if node is None else node - execution.base, execution.state.deadline)
+        nearest = min((bound for bound in bounds if bound is not None), default=None)
+        return None if nearest is None else max(0.0, (nearest - now) / 1e6)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep in the run's own time: by the wall live, at no cost in simulation.

@@ -19,9 +19,10 @@ from orchkit.engine.plan import plan
 from orchkit.engine.program import Program, Seat
 from orchkit.engine.redrive import brief, go_on_stopping, redrive, same
 from orchkit.engine.scope import InnerScope, Scope
+from orchkit.engine.stopping import Overtime
 from orchkit.engine.undoing import Undoing, undo_next
 from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed
-from orchkit.model.events import ATTEMPT_ENDS, Event
+from orchkit.model.events import Event
 from orchkit.model.fold import apply, fold
 from orchkit.model.protocols import Journal, Outcome
 from orchkit.model.smallest import SmallestFirst
@@ -134,6 +135,7 @@ class Execution(Scope):
         self.askers: dict[tuple[str, int], tuple[Instance, Seat]] = {}
         self.deferred: list[tuple[Leg, Callable[[], None]]] = []
         self.undoing: Undoing | None = None
+        self.overtime: Overtime | None = None
         self.held: list[Leg] = []
         self.cancelled_by = ""
         self.causes: dict[tuple[str, int], BaseException] = {}
@@ -219,14 +221,6 @@ class Execution(Scope):
         self.touch(inst.scope)
         return event
 
-    def has_record_of(self, inst: Instance, path: str, leg: int, n: int) -> bool:
-        """Say whether the log that is fed back knows how this attempt ended."""
-        return any(
-            record.attempt == n and record.leg == leg and record.node == path
-            for record in inst.records or ()
-            if record.kind in ATTEMPT_ENDS
-        )
-
     async def fence(self, leg: Leg) -> None:
         """Wait until everything recorded so far is durable; at once in virtual time, and while a log is fed back.
 
@@ -259,16 +253,21 @@ class Execution(Scope):
             unfed.popleft()
         return bool(unfed)
 
-    def skip_injected(self, inst: Instance) -> None:
-        """Pass over records of faults that are no longer injected; a resumed run has none."""
-        while inst.records and inst.records[0].kind == "injected":
-            inst.records.popleft()
-
     # From start to end
 
-    def start(self, input: Any) -> None:
-        """Admit the run: its first event, without which there is no run."""
-        self.record(Event(self.t(), "run_started", body={"input": input}))
+    def start(self, input: Any, deadline: int | None = None) -> None:
+        """Admit the run: its first event, without which there is no run.
+
+        Parameters
+        ----------
+        input : object
+            JSON.
+        deadline : int, microseconds since the start, optional
+            When it fails unless it has ended.
+        """
+        bound = {} if deadline is None else {"deadline": deadline}
+        self.record(Event(self.t(), "run_started", body={"input": input, **bound}))
+        self.overtime = Overtime.of(self)
 
     def advance(self) -> None:
         """Do what the plan says until it says nothing; never re-entered, so that nothing recurses.
@@ -432,7 +431,7 @@ class Execution(Scope):
             return
         self.halt()
         if self.error is None:
-            self._wind_up(status)
+            self._wind_up(status, self.state.overdue)
 
     def halt(self) -> None:
         """Cancel what is in flight, in the order of the keys, and last of all what is being undone."""
@@ -480,6 +479,9 @@ class Execution(Scope):
         self.journal.when_durable(self._tell_end)
 
     def _tell_end(self, error: BaseException | None) -> None:
+        if self.overtime is not None:
+            self.overtime.drop()
+            self.overtime = None
         if self.on_end is not None:
             self.on_end(error)
 
@@ -544,6 +546,7 @@ class Execution(Scope):
         self.gatekeeper.see_all(self.events, self.base)
         redrive(self, self, self.events)
         self._rebuilt = True
+        self.overtime = Overtime.of(self)
         if self._stopping():
             self.deferred.clear()
             go_on_stopping(self)
@@ -585,4 +588,5 @@ class Execution(Scope):
         self.base = min(self.base, self.kernel.now - self.state.last_t)
 
     def _stopping(self) -> bool:
-        return self.state.failing is not None or self.state.cancelling or self.state.undoing is not None
+        state = self.state
+        return bool(state.failing is not None or state.overdue or state.cancelling or state.undoing is not None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orchkit.clock.kernel import Fibre
 from orchkit.engine.approval import Answer
 from orchkit.errors import AnswerLate
-from orchkit.model.events import Event
+from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.protocols import Draw, Outcome
 
 if TYPE_CHECKING:
@@ -116,6 +116,19 @@ class Instance(Leg):
     def finished(self, value: Any) -> None:
         """Settle with the pipeline's outcome."""
         self.scope.settle(self, value)
+
+    def has_record_of(self, path: str, leg: int, n: int) -> bool:
+        """Say whether the log that is fed back knows how this attempt ended."""
+        return any(
+            record.attempt == n and record.leg == leg and record.node == path
+            for record in self.records or ()
+            if record.kind in ATTEMPT_ENDS
+        )
+
+    def skip_injected(self) -> None:
+        """Pass over records of faults that are no longer injected; a resumed run has none."""
+        while self.records and self.records[0].kind == "injected":
+            self.records.popleft()
 
     def tell_late(self) -> None:
         """Tell whoever has sent an answer that is not in the log that it will not be."""

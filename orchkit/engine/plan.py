@@ -35,7 +35,7 @@ def plan(state: ScopeState) -> Action | None:
     -------
     Action or None
     """
-    if state.failing is not None or state.cancelling or state.status != "running":
+    if state.failing is not None or state.overdue or state.cancelling or state.status != "running":
         return None
     if state.decided or state.stale:
         return Action("follow", *min(state.decided)) if state.decided else Action("invalidate", *state.stale.first)

@@ -119,7 +119,7 @@ class Scope:
     def act(self) -> bool:
         """Do the next thing that the plan asks for; say whether there was one."""
         state = self.state
-        if state.failing is not None or state.cancelling:
+        if state.failing is not None or state.overdue or state.cancelling:
             return self.fail()
         if (state.ready or state.stale or state.decided) and (action := plan(state)) is not None:
             self._do(action)

@@ -1,16 +1,59 @@
-"""How a run stops without an end: somebody wants it to for now, or nothing can happen any more."""
+"""How a run stops: somebody wants it to for now, its deadline is over, or nothing can happen any more."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchkit.errors import RunStuck, RunSuspended
+from orchkit.clock.kernel import TIMER, Fibre
+from orchkit.clock.kernel import suspend as suspended
+from orchkit.errors import DeadlineExceeded, RunStuck, RunSuspended
 from orchkit.model.events import Event
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
 
-__all__ = ["raise_if_stuck", "suspend"]
+__all__ = ["Overtime", "raise_if_stuck", "suspend"]
+
+
+class Overtime(Fibre):
+    """Waits for the deadline of a run, and ends it."""
+
+    __slots__ = ("_execution",)
+
+    def __init__(self, execution: Execution) -> None:
+        super().__init__(execution.key)
+        self._execution = execution
+
+    @classmethod
+    def of(cls, execution: Execution) -> Overtime | None:
+        """Begin to wait, if the run has a deadline."""
+        deadline = execution.state.deadline
+        if deadline is None:
+            return None
+        fibre = cls(execution)
+        execution.kernel.start(fibre, fibre._wait(execution.base + deadline))
+        return fibre
+
+    async def _wait(self, due: int) -> None:
+        execution = self._execution
+        execution.kernel.arm(self, due, TIMER)
+        await suspended()
+        if execution.is_over:
+            return
+        seconds = (execution.state.deadline or 0) / 1e6
+        error = f"{DeadlineExceeded.__name__}: the run took longer than {seconds:g} s"
+        try:
+            execution.record(Event(execution.t(), "rejected", status="deadline", error=error))
+        except BaseException as broken:
+            execution.abort(broken)
+        execution.advance()
+
+    def drop(self) -> None:
+        """Wait no longer: an entry of the heap would keep the run until it is due."""
+        self.token += 1
+        if self.coro is not None and self._execution.kernel.current is not self:
+            self.coro.close()
+            self.coro = None
 
 
 def suspend(execution: Execution, by: str = "", why: str = "") -> None:

@@ -146,6 +146,7 @@ class Workflow(Definition):
         *,
         store: str | os.PathLike[str] | Store = "orchkit.duckdb",
         durability: str = "group",
+        deadline: float | None = None,
         deps: object = None,
         faults: Faults | None = None,
         approver: Approver | None = None,
@@ -165,6 +166,9 @@ class Workflow(Definition):
             sees it; so are answers and the end; the rest follows within milliseconds. "strict": every outcome is
             durable before a successor starts. "exit": nothing is durable until the run ends or is suspended, and
             then all of it is. "memory": nothing survives the process, and no file is written.
+        deadline : float, seconds, > 0, <= 1e9, optional
+            How long the run may take, waits for people included; what is in flight then is cancelled, and the run has
+            failed. It goes on while nobody executes the run, and ends with the failure: a resume has none.
         deps : object
             Clients and secrets, as ``ctx.deps``; never recorded.
         faults : Faults, optional
@@ -187,12 +191,17 @@ class Workflow(Definition):
             If the store cannot take the run; nothing has run then.
         """
         _durability("start", "durability", durability)
+        arguments.seconds("start", "deadline", deadline)
         program = self._program(checked_faults(faults))
         refuse_misses(program)
         value = dump_input(program, input)
         approver = checked_approver(program.graph, approver)
         kept = store_for(store, memory=durability == "memory")
-        return Run(live.start(program, value, store=kept, durability=durability, deps=deps, approver=approver))
+        return Run(
+            live.start(
+                program, value, store=kept, durability=durability, deps=deps, approver=approver, deadline=deadline
+            )
+        )
 
     def _program(self, faults: Faults | None) -> Program:
         graph = self.checked()

@@ -129,6 +129,7 @@ def _forget_maps(state: ScopeState) -> None:
 
 def _run_started(state: ScopeState, event: Event) -> None:
     state.input = event.body["input"]
+    state.deadline = event.body.get("deadline")
     begin(state)
 
 
@@ -327,6 +328,13 @@ def _pause(state: ScopeState, event: Event) -> None:
     paused(state, event.kind == "paused")
 
 
+def _rejected(state: ScopeState, event: Event) -> None:
+    if event.node:
+        _opened(state, event)
+    else:
+        state.overdue = event.error
+
+
 def _mark(state: ScopeState, event: Event) -> None:
     """Nothing changes: it says that somebody stopped or went on."""
 
@@ -355,7 +363,7 @@ _APPLY: Final[dict[str, Callable[[ScopeState, Event], None]]] = {
     "degraded": _degraded,
     "picked": _note,
     "hedged": _note,
-    "rejected": _note,
+    "rejected": _rejected,
     "tripped": _note,
     "judged": _note,
     "called": _note,

@@ -194,6 +194,8 @@ def _open_again(state: ScopeState) -> None:
             state.stale.put(key, "cancelled")
     state.status, state.result = "running", None
     state.failing, state.cancelling = None, False
+    if state.overdue:
+        state.overdue, state.deadline = "", None  # whoever goes on with it knows that it is late
 
 
 def _mark_below(state: ScopeState) -> None:

@@ -58,6 +58,10 @@ class ScopeState:
         What is recorded of that failure, in a scope that a node has opened.
     nested : dict
         ``(node index, item)`` to the prefixes of the scopes that it has opened.
+    deadline : int, microseconds, or None
+        Of the run, since its start.
+    overdue : str
+        What is wrong when its deadline was first; "" as long as it was not.
     cancelling : bool
         Somebody asked the run to stop.
     shared : SharedState or None
@@ -98,6 +102,7 @@ class ScopeState:
     __slots__ = (
         "before",
         "cancelling",
+        "deadline",
         "decided",
         "effected",
         "errors",
@@ -117,6 +122,7 @@ class ScopeState:
         "nested",
         "onward",
         "open",
+        "overdue",
         "owner",
         "paused",
         "picked",
@@ -158,6 +164,8 @@ class ScopeState:
         self.failing: tuple[int, int] | None = None
         self.failure: dict[str, Any] = {}
         self.nested: dict[tuple[int, int], list[str]] = {}
+        self.deadline: int | None = None
+        self.overdue = ""
         self.cancelling = False
         self.shared = None if graph.shared is None else SharedState(graph, graph.shared)
         self.generations: dict[int, dict[int, int]] = {}

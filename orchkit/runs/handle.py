@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from orchkit.engine.program import Program
-from orchkit.errors import ApprovalUnknown, ContextConflict, DefinitionError, RunCancelled, RunError
+from orchkit.errors import ApprovalUnknown, ContextConflict, DeadlineExceeded, DefinitionError, RunCancelled, RunError
 from orchkit.model.codec import codec_for
 from orchkit.model.events import ATTEMPT_ENDS, Event, canonical_digest, exact_digest, settles
 from orchkit.model.fold import fold
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 _CONFLICT = f"{ContextConflict.__name__}: "
+_OVERDUE = f"{DeadlineExceeded.__name__}: "
 
 
 class Handle(Protocol):
@@ -379,6 +380,11 @@ def run_error(head: Head, events: Sequence[Event]) -> RunError:
         return _cancelled(head, events)
     if last.error.startswith(_CONFLICT):
         return _conflict(last.error, run_id=run_id)
+    if last.error.startswith(_OVERDUE):
+        text = last.error.removeprefix(_OVERDUE)
+        overdue = RunError(f"{text} (run {run_id!r}); resume it, and it goes on without a deadline", run_id=run_id)
+        overdue.__cause__ = DeadlineExceeded(text, run_id=run_id)
+        return overdue
     end = failed_end(events)
     if end is None:
         return RunError(

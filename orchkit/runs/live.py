@@ -16,6 +16,7 @@ from typing import Any
 from orchkit.clock.bridge import done_with
 from orchkit.clock.dice import base_of
 from orchkit.clock.ids import fresh_run_id
+from orchkit.clock.kernel import micro
 from orchkit.clock.live import EngineThread, engine_thread
 from orchkit.engine.context import Context
 from orchkit.engine.execution import Execution
@@ -119,12 +120,12 @@ class LiveRun:
 
     # On the engine's thread
 
-    def begin(self, value: Any, admitted: Future[None] | None) -> None:
+    def begin(self, value: Any, deadline: int | None, admitted: Future[None] | None) -> None:
         """Record the start, say when it is durable, and go."""
         execution = self._execution
         self._engine.host.stamp()
         try:
-            execution.start(value)
+            execution.start(value, deadline)
         except BaseException as error:
             execution.abort(error)
         # Before it goes on: `start` returns when the admission is durable, whatever else follows.
@@ -235,7 +236,7 @@ class LiveRun:
         events = self.log()
         error = run_error(self.head, events)
         key = failing_key(events)
-        error.__cause__ = execution.causes.get(key) if key is not None else None
+        error.__cause__ = error.__cause__ if key is None else execution.causes.get(key)
         return error
 
     def let_go(self, why: str) -> None:
@@ -459,6 +460,7 @@ def start(
     durability: str,
     deps: object,
     approver: Approver | None = None,
+    deadline: float | None = None,
 ) -> LiveRun:
     """Begin a run; returns when its admission is durable.
 
@@ -473,6 +475,8 @@ def start(
         Handed to steps; never recorded.
     approver : callable, optional
         Asked for each question.
+    deadline : float, seconds, optional
+        From now on.
 
     Raises
     ------
@@ -493,7 +497,8 @@ def start(
     journal = store.admit(head)
     with _released_if_refused(journal):
         run = LiveRun(head, program, store, journal, deps, [], approver=approver)
-    _launch(run, lambda admitted: run.begin(value, admitted))
+    bound = None if deadline is None else micro(deadline)
+    _launch(run, lambda admitted: run.begin(value, bound, admitted))
     return run
 
 
