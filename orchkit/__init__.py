@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     )
     from orchkit.experiments import Experiment, Results
     from orchkit.faults.plan import Faults
+    from orchkit.hall.alone import step
     from orchkit.hall.comparing import diff
     from orchkit.hall.inbox import Inbox, inbox
     from orchkit.hall.opened import open_store as open
@@ -78,7 +79,6 @@ if TYPE_CHECKING:
         only,
         transient,
     )
-    from orchkit.model.steps import Step as step
     from orchkit.model.steps import const, ref
     from orchkit.runs import approvers
     from orchkit.runs.clerk import Question
@@ -89,7 +89,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     # describing
-    "Workflow": "hall.workflow", "Context": "engine.context", "step": "model.steps:Step", "const": "model.steps",
+    "Workflow": "hall.workflow", "Context": "engine.context", "step": "hall.alone", "const": "model.steps",
     "ref": "model.steps", "append": "model.merging", "add": "model.merging",
     # policies
     "Retry": "model.policies", "Timeout": "model.policies", "Fallback": "model.policies",

@@ -299,3 +299,24 @@ def test_arguments_that_do_not_fit_are_refused_in_the_body() -> None:
 
     with pytest.raises(ok.RunError, match=r"ctx\.call\(search\): it takes query"):
         agent(wrong).simulate("a", world=ok.World()).result()
+
+
+def test_a_step_outside_any_graph_has_policies_of_its_own() -> None:
+    tries: list[int] = []
+
+    @ok.step(retry=3, timeout=5.0, provider="llm:a")
+    async def flaky(query: str, ctx: ok.Context) -> str:
+        tries.append(ctx.attempt)
+        if ctx.attempt < 3:
+            raise ConnectionError("down")
+        return query
+
+    async def calls(input: str, ctx: ok.Context) -> str:
+        return str(await ctx.call(flaky, input))
+
+    wf = agent(calls)
+    assert wf.simulate("a", world=ok.World()).result() == "a"
+    assert tries == [1, 2, 3]
+    assert every_prefix(wf, "a", world=ok.World()).ok
+    with pytest.raises(ok.DefinitionError, match="after= makes sense for a node"):
+        ok.step(after="x")(lambda: None)
