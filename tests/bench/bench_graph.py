@@ -91,11 +91,11 @@ def routed(size: int) -> ok.Workflow:
     rng = random.Random(1)
     wf = ok.Workflow("routed", input=int)
     for i in range(size):
-        source = f"s{rng.randrange(i)}=None" if i else "input: int"
+        asked = ["input: int", *([f"s{rng.randrange(i)}=None"] if i else [])]
         if i % 5 == 0 and i + 5 < size:
-            wf.route(to=[f"s{n}" for n in rng.sample(range(i + 1, i + 5), 2)])(step(f"s{i}", [source], "str"))
+            wf.route(to=[f"s{n}" for n in rng.sample(range(i + 1, i + 5), 2)])(step(f"s{i}", asked, "str"))
         else:
-            wf.step(step(f"s{i}", [source], "int"))
+            wf.step(step(f"s{i}", asked, "int"))
     return wf
 
 
