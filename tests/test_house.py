@@ -45,6 +45,28 @@ def test_describing_and_simulating_loads_no_database_no_frames_no_plots() -> Non
     assert not heavy & {"pandas", "matplotlib", "duckdb", "IPython", "anywidget", "httpx", "scipy", "networkx"}
 
 
+def test_checking_a_graph_of_plain_types_loads_no_pydantic() -> None:
+    # A process that resumes a run checks its graph first, and would wait for the import.
+    lines = [
+        "from typing import Literal",
+        "import orchkit as ok",
+        "wf = ok.Workflow('x', input=str)",
+        "@wf.step(retry=3)",
+        "def draft(input: str) -> str: ...",
+        "wf.approval('review', show=draft, timeout=9.0)",
+        "@wf.route(to=['send', 'stop'])",
+        "def judge(review: object, draft: str) -> Literal['send', 'stop']: ...",
+        "@wf.step",
+        "def send(draft: str, count: int = 0) -> None: ...",
+        "@wf.step",
+        "def stop(input: str) -> int: ...",
+        "@wf.step",
+        "def count(input: str) -> int: ...",
+        "wf.checked()",
+    ]
+    assert "pydantic" not in loaded_after(f"exec({chr(10).join(lines)!r}, {{}})")
+
+
 def test_every_export_is_there_and_fetched_from_its_room() -> None:
     for name in orchkit.__all__:
         assert getattr(orchkit, name) is not None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from orchkit.model.graph import Graph
 from orchkit.model.joins import lost_when_expired
 from orchkit.model.problems import Problem, in_order
-from orchkit.model.ways import can_all
 from orchkit.model.writers import fields_of
 
 __all__ = ["doubts"]
@@ -27,7 +26,7 @@ def _races(graph: Graph) -> Iterator[Problem]:
     for node in contested:
         for one, other in combinations(graph.pickers[node], 2):
             ordered = before[one] >> other & 1 or before[other] >> one & 1
-            if not ordered and can_all(graph, picks=((one, node), (other, node))):
+            if not ordered and graph.ways.can_all(picks=((one, node), (other, node))):
                 target, *routes = (graph.nodes[i] for i in (node, one, other))
                 first, second = (route.name for route in routes)
                 text = (
@@ -50,10 +49,18 @@ def _conflicts(graph: Graph) -> Iterator[Problem]:
     before = _before(graph) if writers else []
     for name, nodes in writers.items():
         yield from (_conflict(graph, name, node, node) for node in nodes if graph.nodes[node].kind == "map")
-        for one, other in combinations(nodes, 2):
-            if not before[other] >> one & 1 and can_all(graph, live=(one, other)):
-                yield _conflict(graph, name, one, other)
-                break
+        pair = next((pair for pair in _loose(nodes, before) if graph.ways.can_all(live=pair)), None)
+        if pair is not None:
+            yield _conflict(graph, name, *pair)
+
+
+def _loose(nodes: Sequence[int], before: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Give the pairs of which neither comes before the other."""
+    earlier = 0
+    for node in nodes:
+        if earlier & ~before[node]:
+            yield from ((one, node) for one in nodes if one < node and not before[node] >> one & 1)
+        earlier |= 1 << node
 
 
 def _conflict(graph: Graph, name: str, one: int, other: int) -> Problem:

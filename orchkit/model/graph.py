@@ -15,7 +15,7 @@ from orchkit.model.order import cycles, in_topological_order, mended
 from orchkit.model.places import Place
 from orchkit.model.problems import Problem, graph_error, in_order
 from orchkit.model.steps import RESERVED, Node
-from orchkit.model.ways import are_alternatives, ever_live
+from orchkit.model.ways import Ways
 from orchkit.model.wording import nearest
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Graph:
         self.nodes = tuple(in_topological_order(mended(given)) if problems else order)
         self.index = {node.name: i for i, node in enumerate(self.nodes)}
         self._compile()
-        live = ever_live(self)
+        live = self.ways.ever_live()
         problems += [_never(node) for i, node in enumerate(self.nodes) if i not in live]
         if problems:
             raise graph_error(name, in_order(problems, given))
@@ -190,9 +190,14 @@ class Graph:
         return tuple(i for i, node in enumerate(self.nodes) if node.name not in sources)
 
     @cached_property
+    def ways(self) -> Ways:
+        """What the choices of the routes can lead to."""
+        return Ways(self)
+
+    @cached_property
     def alternatives(self) -> bool:
         """Whether no two sinks can both run, so that the one that did is the result."""
-        return are_alternatives(self)
+        return self.ways.are_alternatives()
 
 
 def _problems(nodes: Sequence[Node], output: str | None, place: Place | None) -> Iterator[Problem]:

@@ -105,7 +105,8 @@ def _picking(node: Node) -> Iterator[Problem]:
     if node.function is None:
         return
     returns = node.function.returns
-    if not gives(returns) & (Kind.TEXT | Kind.LIST):
+    # A Literal needs no closer look, for which a process that resumes would wait.
+    if not _picks_one(node) and not gives(returns) & (Kind.TEXT | Kind.LIST):
         text = f"route {node.name!r} gives {named(returns)}; it must give the name of one of its targets, or several"
         yield Problem(text, (node,), "->")
         return

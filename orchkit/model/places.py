@@ -6,7 +6,6 @@ Nothing is read before somebody asks for the words, and whatever is missing (no 
 from __future__ import annotations
 
 import functools
-import inspect
 import io
 import linecache
 import ntpath
@@ -85,17 +84,15 @@ def _is_in(module: str, rooms: Sequence[str]) -> bool:
     return any(module == room or module.startswith(f"{room}.") for room in (__name__, *rooms))
 
 
-def source_of(fn: Any) -> str | None:
-    """Give the text of a function, its decorators included; None if there is none."""
-    place = place_of(fn)
-    lines = [] if place is None else _lines(place.file)
-    if place is None or place.line > len(lines):
-        return None
-    try:
-        # Not inspect.getsource, which looks through all modules for the file.
-        return "".join(inspect.getblock(lines[place.line - 1 :]))
-    except (SyntaxError, IndentationError, tokenize.TokenError):
-        return None
+def source_of(code: CodeType) -> str:
+    """Give the text of a function up to its last expression, decorators included; "" if there is none."""
+    # Not inspect.getsource, which looks through all modules for the file, and splits what follows into tokens.
+    return "".join(_lines(code.co_filename)[code.co_firstlineno - 1 : _end(code)])
+
+
+def _end(code: CodeType) -> int:
+    ends = (end or 0 for _, end, _, _ in code.co_positions())
+    return max(*ends, *(_end(inner) for inner in code.co_consts if isinstance(inner, CodeType)), code.co_firstlineno)
 
 
 def _code_of(fn: Any) -> CodeType | None:

@@ -5,11 +5,11 @@ A thousand nodes are read each time that a graph is checked, and the general way
 
 from __future__ import annotations
 
-import builtins
 import inspect
 import typing
 from collections.abc import Callable
-from types import FunctionType
+from functools import lru_cache
+from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
 __all__ = ["NOTHING", "Asked", "hints_of", "parameters_of"]
@@ -60,18 +60,33 @@ def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
     raw = getattr(fn, "__annotations__", {})
     # Parameters of its own type (Python 3.12) hide what the module calls so.
     if type(fn) is FunctionType and "__wrapped__" not in fn.__dict__ and not getattr(fn, "__type_params__", ()):
-        plain = {name: _plain(annotation, fn.__globals__) for name, annotation in raw.items()}
-        if None not in plain.values():
+        try:
+            plain = {name: _read(annotation, fn.__globals__) for name, annotation in raw.items()}
+        except Exception:  # the general way says what is wrong, in its own words
+            plain = {"": ...}
+        if all(map(_is_settled, plain.values())):
             return plain
     hints = typing.get_type_hints(fn, include_extras=True)
     # `-> None` and no annotation are different things, and get_type_hints turns None into NoneType.
     return {name: hint for name, hint in hints.items() if name in raw}
 
 
-def _plain(annotation: Any, scope: dict[str, Any]) -> Any:
-    """Give the class that an annotation is or names; None for whatever needs a closer look."""
+def _read(annotation: Any, scope: dict[str, Any]) -> Any:
     if type(annotation) is str:
-        annotation = scope.get(annotation, getattr(builtins, annotation, None)) if annotation != "None" else _NONE
-    elif annotation is None:
-        return _NONE
-    return annotation if isinstance(annotation, type) else None
+        annotation = eval(_compiled(annotation), scope)
+    return type(None) if annotation is None else annotation
+
+
+@lru_cache(maxsize=4096)
+def _compiled(annotation: str) -> CodeType:
+    return compile(annotation, "<annotation>", "eval", dont_inherit=True)
+
+
+def _is_settled(annotation: Any) -> bool:
+    """Say whether an annotation is a class, or is made of nothing but classes: no text in it is still to be read."""
+    if isinstance(annotation, type) or annotation is Any:
+        return True
+    if typing.get_origin(annotation) is typing.Literal:
+        return True
+    arguments = getattr(annotation, "__args__", ())
+    return bool(arguments) and all(map(_is_settled, arguments))

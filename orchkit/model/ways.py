@@ -16,61 +16,73 @@ if TYPE_CHECKING:
     from orchkit.model.graph import Graph
     from orchkit.model.steps import Node
 
-__all__ = ["are_alternatives", "can_all", "ever_live"]
+__all__ = ["Ways"]
 
-_MOST = 1 << 16
-"""States to look at before it is left open what can happen."""
+_MOST = 1 << 15
+"""States to look at before it is left open what can happen: some 20 ms."""
 
 Pick = tuple[int, int]
 """A route and its target."""
 
 
-def ever_live(graph: Graph) -> frozenset[int]:
-    """Give the nodes that run in one way at least; all of them where there are too many ways to look at."""
-    everyone = frozenset(range(len(graph.nodes)))
-    doubtful = _doubtful(graph)
-    try:
-        walk = _walk(graph, doubtful | _routes(graph), doubtful)
-        return everyone - doubtful | {node for node, runs, _ in walk if runs}
-    except _TooManyError:
-        return everyone
+class Ways:
+    """What the choices of a graph's routes can lead to.
 
-
-def are_alternatives(graph: Graph) -> bool:
-    """Say whether no two sinks can both run; False too where there are too many ways to look at."""
-    doubtful = _doubtful(graph)
-    sinks = frozenset(graph.sinks)
-    most = 1 - len(sinks - doubtful)
-    mask = _bits(sinks & doubtful)
-    try:
-        walk = _walk(graph, doubtful | _routes(graph), doubtful, mask) if most >= 0 else ()
-        return most >= 0 and all(
-            (state & mask).bit_count() <= most
-            for node, runs, states in walk
-            if runs and node in sinks
-            for state in states
-        )
-    except _TooManyError:
-        return False
-
-
-def can_all(graph: Graph, live: Iterable[int] = (), picks: Iterable[Pick] = ()) -> bool:
-    """Say whether all these nodes can be live in one way, in which these routes pick these targets.
-
-    False where there are too many ways to look at: nobody is to be warned of what may not be.
+    Parameters
+    ----------
+    graph : Graph
+        Compiled.
     """
-    asked = tuple(picks)
-    doubtful = _doubtful(graph)
-    routes = {route for route, _ in asked}
-    wanted = doubtful & {*live, *routes}
-    mask = _bits(wanted) | _bits(2 * len(graph.nodes) + k for k in range(len(asked)))
-    states: Set[int] = {0}
-    try:
-        for _, _, states in _walk(graph, _upstream(graph, wanted, doubtful) | routes, doubtful, mask, asked):  # noqa: B007
-            pass
-    except _TooManyError:
-        return False
-    return any(state & mask == mask for state in states)
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._doubtful = _doubtful(graph)
+        self._deciding = self._doubtful | {node for node, targets in enumerate(graph.targets) if targets}
+        self._left = _MOST
+
+    def ever_live(self) -> frozenset[int]:
+        """Give the nodes that run in one way at least; all of them where there are too many ways to look at."""
+        everyone = frozenset(range(len(self._graph.nodes)))
+        try:
+            walk = _walk(self._graph, self._deciding, self._doubtful)
+            return everyone - self._doubtful | {node for node, runs, _ in walk if runs}
+        except _TooManyError:
+            return everyone
+
+    def are_alternatives(self) -> bool:
+        """Say whether no two sinks can both run; False too where there are too many ways to look at."""
+        sinks = frozenset(self._graph.sinks)
+        most = 1 - len(sinks - self._doubtful)
+        if most < 0:
+            return False
+        mask = _bits(sinks & self._doubtful)
+        try:
+            for node, runs, states in _walk(self._graph, self._deciding, self._doubtful, mask):
+                if runs and node in sinks and any((state & mask).bit_count() > most for state in states):
+                    return False
+        except _TooManyError:
+            return False
+        return True
+
+    def can_all(self, live: Iterable[int] = (), picks: Iterable[Pick] = ()) -> bool:
+        """Say whether all these nodes can be live in one way, in which these routes pick these targets.
+
+        False where there are too many ways to look at, in all questions together: nobody is to be warned of what may
+        not be, nor to wait for it.
+        """
+        asked = tuple(picks)
+        routes = {route for route, _ in asked}
+        wanted = self._doubtful & {*live, *routes}
+        mask = _bits(wanted) | _bits(2 * len(self._graph.nodes) + k for k in range(len(asked)))
+        nodes = _upstream(self._graph, wanted, self._doubtful) | routes
+        last: Set[int] = {0}
+        try:
+            for _, _, last in _walk(self._graph, nodes, self._doubtful, mask, asked, self._left):
+                self._left -= len(last)
+        except _TooManyError:
+            self._left = 0
+            return False
+        return any(state & mask == mask for state in last)
 
 
 class _TooManyError(Exception):
@@ -104,7 +116,7 @@ class _Turn:
 
 
 def _walk(
-    graph: Graph, nodes: Set[int], doubtful: Set[int], kept: int = 0, asked: Sequence[Pick] = ()
+    graph: Graph, nodes: Set[int], doubtful: Set[int], kept: int = 0, asked: Sequence[Pick] = (), most: int = _MOST
 ) -> Iterator[tuple[int, bool, Set[int]]]:
     """Go through these nodes; after each give whether it runs in any way, and every state that can be then."""
     states, looked = {0}, 0
@@ -120,7 +132,7 @@ def _walk(
             else:
                 after.add(state & keeps)
         looked += len(after)
-        if looked > _MOST:
+        if looked > most:
             raise _TooManyError
         states = after
         yield turn.node, runs, states
@@ -175,10 +187,6 @@ def _doubtful(graph: Graph) -> frozenset[int]:
         ):
             found.add(node)
     return frozenset(found)
-
-
-def _routes(graph: Graph) -> frozenset[int]:
-    return frozenset(node for node, targets in enumerate(graph.targets) if targets)
 
 
 def _upstream(graph: Graph, nodes: Set[int], doubtful: Set[int]) -> set[int]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Iterator
+from functools import lru_cache
 from types import CodeType
 
 from orchkit.model.merging import SharedModel
-from orchkit.model.places import source_of
+from orchkit.model.places import place_of, source_of
 from orchkit.model.problems import Problem
 from orchkit.model.steps import Node
 from orchkit.model.wording import nearest
@@ -32,15 +33,15 @@ def fields_of(node: Node) -> tuple[str, ...]:
     """Give the fields that a node writes: those it declares, else those of ``ctx.update(field=...)`` in its source."""
     if node.writes is not None:
         return node.writes
-    if node.function is None or not node.function.wants_ctx or not _may_update(node.function.fn):
+    if node.function is None or not node.function.wants_ctx:
         return ()
-    source = source_of(node.function.fn)
-    return tuple(dict.fromkeys(_updated(source))) if source else ()
+    place = place_of(node.function.fn)
+    return () if place is None or place.code is None else _fields_in(place.code)
 
 
-def _may_update(fn: object) -> bool:
-    code = getattr(fn, "__code__", None)
-    return not isinstance(code, CodeType) or _mentions(code, "update")
+@lru_cache(maxsize=4096)
+def _fields_in(code: CodeType) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_updated(source_of(code)))) if _mentions(code, "update") else ()
 
 
 def _mentions(code: CodeType, name: str) -> bool:

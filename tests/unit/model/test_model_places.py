@@ -151,13 +151,28 @@ def test_wrappers_are_looked_through() -> None:
     assert place_of(3) is None
 
 
-def test_the_source_of_a_function_begins_with_its_decorators() -> None:
+def test_the_source_of_a_function_goes_from_its_decorators_to_its_last_expression() -> None:
     @functools.cache
     def inner(n: int) -> int:
-        return n
+        def deeper() -> int:
+            return max(
+                n,
+                3,
+            )
 
-    assert source_of(inner) == "    @functools.cache\n    def inner(n: int) -> int:\n        return n\n"
-    assert source_of(max) is None
+        if n:
+            return n
+        return [
+            deeper() for _ in range(n)
+        ][-1]  # fmt: skip
+
+    place = place_of(inner)
+    assert place is not None
+    assert place.code is not None
+    source = textwrap.dedent(source_of(place.code))
+    assert source.startswith("@functools.cache\ndef inner(n: int) -> int:\n")
+    assert source.endswith("    ][-1]  # fmt: skip\n")
+    compile(source, "inner", "exec")
 
 
 def test_here_is_the_line_that_asks() -> None:

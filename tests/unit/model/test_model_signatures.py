@@ -6,7 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +16,18 @@ import orchkit as ok
 from orchkit.model.signatures import Asked, hints_of, parameters_of
 
 ANNOTATIONS = [
+    "list['Here']",
+    "'dict[str, list[Here]]'",
+    "tuple[int, ...]",
+    "Literal['Here', 3]",
+    "Annotated[int, 'unit']",
+    "typing.Optional['Here']",
+    "Any",
+    "object",
+    "'Any'",
+    "typing.Callable[[int], str]",
+    "T",
+    "'list[T] | None'",
     "int",
     "str",
     "None",
@@ -31,6 +43,10 @@ PART = st.tuples(st.sampled_from(["", *(f": {one}" for one in ANNOTATIONS)]), st
 
 
 class Here: ...
+
+
+T = TypeVar("T")
+LITERAL = {"Literal": Literal, "Annotated": Annotated}
 
 
 def in_general(fn: Callable[..., Any]) -> list[Asked]:
@@ -61,7 +77,7 @@ def test_the_quick_way_tells_the_same(
     asked = [f"a{i}{annotation}{default}" for i, (annotation, default) in enumerate(first)]
     named = [f"b{i}{annotation}{default}" for i, (annotation, default) in enumerate(last)]
     text = ", ".join([*asked, *filter(None, [between.rstrip(", ")]), *named, *filter(None, [more])])
-    scope: dict[str, Any] = {"Here": Here, "ok": ok}
+    scope: dict[str, Any] = {"Here": Here, "ok": ok, "typing": typing, "Any": Any, "T": T, **LITERAL}
     exec(f"{'from __future__ import annotations' if postponed else ''}\ndef f({text}){returns}: ...", scope)
     assert parameters_of(scope["f"]) == in_general(scope["f"])
     assert hints_of(scope["f"]) == typing.get_type_hints(scope["f"], include_extras=True)

@@ -12,7 +12,7 @@ import orchkit as ok
 from orchkit.model import build, ways
 from orchkit.model.graph import Graph
 from orchkit.model.order import in_topological_order
-from orchkit.model.ways import are_alternatives, can_all, ever_live
+from orchkit.model.ways import Ways
 
 Picks = dict[int, tuple[int, ...]]
 
@@ -70,14 +70,14 @@ def test_it_is_what_trying_every_way_tells() -> None:
         every = tried(graph)
         sinks = set(graph.sinks)
         live = frozenset().union(*(live for live, _ in every))
-        assert ever_live(graph) == live
-        assert are_alternatives(graph) == all(len(sinks & live) <= 1 for live, _ in every)
+        assert graph.ways.ever_live() == live
+        assert graph.ways.are_alternatives() == all(len(sinks & live) <= 1 for live, _ in every)
         for one, other in itertools.combinations(range(len(graph.nodes)), 2):
-            assert can_all(graph, live=(one, other)) == any({one, other} <= live for live, _ in every)
+            assert Ways(graph).can_all(live=(one, other)) == any({one, other} <= live for live, _ in every)
         for node, pickers in enumerate(graph.pickers):
             for one, other in itertools.combinations(pickers, 2):
                 both = any(node in picks.get(one, ()) and node in picks.get(other, ()) for _, picks in every)
-                assert can_all(graph, picks=((one, node), (other, node))) == both
+                assert Ways(graph).can_all(picks=((one, node), (other, node))) == both
         never = {node.name for i, node in enumerate(graph.nodes) if i not in live}
         nevers += len(never)
         if never:
@@ -113,6 +113,6 @@ def test_too_many_ways_leave_it_open() -> None:
     exec(f"def last({', '.join(f'a{i}=None' for i in range(40))}): ...", scope)
     wf.step(scope["last"])
     graph = wf.checked()
-    assert ever_live(graph) == frozenset(range(len(graph.nodes)))
-    assert not are_alternatives(graph)
-    assert not can_all(graph, live=(graph.index["last"],))
+    assert graph.ways.ever_live() == frozenset(range(len(graph.nodes)))
+    assert not graph.ways.are_alternatives()
+    assert not Ways(graph).can_all(live=(graph.index["last"],))
