@@ -96,6 +96,10 @@ class Gates:
         """Wake a fibre when it may be let in."""
         self._waiting[who] = fibre
 
+    def woken(self, who: Who) -> None:
+        """Wake it no more: it goes on, whatever it records before it is let in."""
+        self._waiting.pop(who, None)
+
     def unseen(self, run_id: str) -> int:
         """Say how many events of a run's log have been taken in already, by this process."""
         return self._seen.get(run_id, 0)

@@ -7,8 +7,8 @@ standard error is the exact one, for a mean it is the sample's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from math import sqrt
+from collections.abc import Callable, Iterator, Sequence
+from math import factorial, sqrt
 from typing import Any
 
 import numpy as np
@@ -77,3 +77,53 @@ def _hold(simulated: float, exact: float, error: float, n: int, what: str) -> No
     line = f"{what}: simulated {simulated:.5f}, exact {exact:.5f}, z {z:+.2f}, n {n}"
     print(line)  # pytest -s shows how close they are
     assert abs(z) < LIMIT, line
+
+
+# Closed forms
+
+
+def tries(p: float, most: int) -> float:
+    """How many attempts of failure probability p there are on average, of at most so many."""
+    return (1 - p**most) / (1 - p)
+
+
+def calls_to_open(p: float, failures: int) -> float:
+    """How many attempts it takes until so many in a row have failed."""
+    return (1 - p**failures) / ((1 - p) * p**failures)
+
+
+def erlang_b(load: float, places: int) -> float:
+    """What share of arrivals finds all places taken, if nobody waits."""
+    terms = [load**k / factorial(k) for k in range(places + 1)]
+    return terms[-1] / sum(terms)
+
+
+def erlang_c(load: float, places: int) -> float:
+    """What share of arrivals has to wait, if everybody does."""
+    refused = erlang_b(load, places)
+    return refused / (1 - load / places * (1 - refused))
+
+
+def general_wait(load: float, service: float, variation: float) -> float:
+    """How long an arrival waits on average for one server (Pollaczek and Khinchine).
+
+    Parameters
+    ----------
+    load : float, below 1
+    service : float, seconds
+        Its mean.
+    variation : float
+        Its standard deviation over its mean: 0 if all are equal, 1 if they are exponential.
+    """
+    return load * service * (1 + variation**2) / (2 * (1 - load))
+
+
+def hedged_survival(survival: Callable[[Any], Any], after: float) -> Callable[[Any], Any]:
+    """Give the survival function of the first of two, the second begun so much later."""
+    return lambda t: survival(t) * survival(np.asarray(t) - after)
+
+
+def mean_of(survival: Callable[[Any], Any], end: float = 400.0, steps: int = 400_000) -> float:
+    """Give the mean of what is positive and survives so: its integral, by the trapezoid rule."""
+    t = np.linspace(0.0, end, steps + 1)
+    return float(np.trapezoid(survival(t), t))

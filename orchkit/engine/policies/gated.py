@@ -25,14 +25,11 @@ async def let_in(leg: Leg, site: Site, gated: Gated, n: int) -> Outcome | None:
     """
     visit = _Visit(leg, site, gated, n)
     try:
-        for ask in (visit.budget, visit.breaker):
+        for ask in (visit.budget, visit.breaker, visit.bulkhead, visit.rate_limit):
             rejected = await ask()
             if rejected is not None:
                 return rejected
-        rejected = await visit.bulkhead()
-        if rejected is None:
-            await visit.rate_limit()
-        return rejected
+        return None
     except Cancelled:
         visit.withdraw()
         raise
@@ -60,7 +57,7 @@ def trip(leg: Leg, gated: Gated, started: Event) -> None:
 class _Visit:
     """One attempt on its way through the gates."""
 
-    __slots__ = ("_inside", "_waits", "ex", "gated", "inst", "leg", "n", "path", "who")
+    __slots__ = ("_inside", "_probes", "ex", "gated", "inst", "leg", "n", "path", "who")
 
     def __init__(self, leg: Leg, site: Site, gated: Gated, n: int) -> None:
         self.leg = leg
@@ -70,7 +67,7 @@ class _Visit:
         self.n = n
         self.path = inst.scope.path(site)
         self.who: Who = (self.ex.run_id, self.path, inst.item, inst.generation, leg.number, n)
-        self._waits = False
+        self._probes = False
         self._inside = False  # something outside of it counts it already, so it must say when it goes
 
     async def budget(self) -> Outcome | None:
@@ -86,7 +83,7 @@ class _Visit:
 
     async def breaker(self) -> Outcome | None:
         gate = self.gated.breaker
-        if gate is None:
+        if gate is None or self._probes:
             return None
         recorded = await self._recorded()
         name = dict(self.gated.names)["breaker"]
@@ -100,7 +97,7 @@ class _Visit:
             return self._reject("breaker", BreakerOpen(f"{name} has failed too often just now", key=name))
         if verdict == "probe":
             self._emit("tripped", "half-open", body=name)
-            self._inside = True
+            self._inside = self._probes = True
         return None
 
     async def bulkhead(self) -> Outcome | None:
@@ -118,27 +115,27 @@ class _Visit:
         if verdict == "reject":
             told = f"{gate.inside} attempts are at {name}, and {gate.waiting} wait, as many as may"
             return self._reject("bulkhead", BulkheadFull(told, key=name))
-        if verdict == "queue":
-            await self._queue("bulkhead", name)
-        return None
+        return await self._queue("bulkhead", name) if verdict == "queue" else None
 
-    async def rate_limit(self) -> None:
+    async def rate_limit(self) -> Outcome | None:
         gate = self.gated.rate
         if gate is None:
-            return
+            return None
         recorded = await self._recorded()
         if recorded is None:
             queues = gate.verdict(self.ex.kernel.now) == "queue"
         else:
             queues = recorded.kind == "waiting" and recorded.status == "rate_limit"
-        if queues:
-            await self._queue("rate_limit", dict(self.gated.names)["rate_limit"])
+        return await self._queue("rate_limit", dict(self.gated.names)["rate_limit"]) if queues else None
 
-    async def _queue(self, status: str, name: str) -> None:
+    async def _queue(self, status: str, name: str) -> Outcome | None:
+        """Wait for its turn, then look again at what may have changed meanwhile: those before it may have spent all."""
         self._inside = True
         self.ex.gatekeeper.gates.wait(self.who, self.leg)
         self._emit("waiting", status, body=name)
         await suspend()
+        self.ex.gatekeeper.gates.woken(self.who)
+        return await self.budget() or await self.breaker()
 
     async def _recorded(self) -> Event | None:
         """Give what the log says of this attempt next; None where it says no more, or there is none."""

@@ -51,6 +51,14 @@ STACKS = {
     "bulkhead that rejects": {"bulkhead": ok.Bulkhead(1, queue=2)},
     "rate limit": {"rate_limit": ok.RateLimit(0.5, burst=2)},
     "budget": {"budget": ok.Budget(calls=4), "retry": ok.Retry(2)},
+    "queues behind what rejects": {
+        "budget": ok.Budget(calls=6),
+        "breaker": ok.Breaker(1, reset=3.0),
+        "bulkhead": 2,
+        "rate_limit": ok.RateLimit(1.0),
+        "retry": ok.Retry(3),
+        "deadline": 8.0,
+    },
     "budget that degrades": {"budget": ok.Budget(cost=2.5, then="degrade")},
     "all": {
         "deadline": 9.0,
@@ -231,6 +239,38 @@ def test_a_budget_of_calls_is_exact() -> None:
     run = wf.simulate(list(range(6)), world=ok.World(lookup=ok.fake(1, latency=1.0, error=0.5)), seed=3)
     assert len(told(run, "started")) == 3
     assert len(told(run, "rejected")) >= 3
+
+
+@pytest.mark.parametrize("queue", [{"bulkhead": 1}, {"rate_limit": ok.RateLimit(1.0)}], ids=["bulkhead", "rate limit"])
+def test_who_has_queued_looks_at_the_budget_again(queue: dict[str, Any]) -> None:
+    wf = many(budget=ok.Budget(calls=3), **queue)
+    world = ok.World(lookup=ok.fake(1, latency=1.0, cost=1.0))
+    run = wf.simulate(list(range(6)), world=world)
+    assert len(told(run, "started")) == 3
+    assert [(item, status) for _, item, _, _, status, _ in told(run, "rejected")] == [(i, "budget") for i in (3, 4, 5)]
+    report = every_prefix(wf, list(range(6)), world=world)
+    assert report.exact == report.points, "\n".join(report.differences[:3])
+
+
+def test_who_has_queued_looks_at_the_breaker_again() -> None:
+    wf = many(breaker=ok.Breaker(2, reset=3.0), bulkhead=1)
+    world = ok.World(lookup=ok.fake(1, latency=1.0, error=1.0))
+    run = wf.simulate(list(range(6)), world=world)
+    assert [(item, t) for _, item, *_, t in told(run, "started")] == [(0, 0.0), (1, 1.0)]
+    assert {status for _, _, _, _, status, _ in told(run, "rejected")} == {"breaker"}
+    report = every_prefix(wf, list(range(6)), world=world)
+    assert report.exact == report.points, "\n".join(report.differences[:3])
+
+
+def test_who_has_queued_until_the_breaker_may_be_tried_is_its_probe() -> None:
+    wf = many(breaker=ok.Breaker(1, reset=2.0), rate_limit=ok.RateLimit(0.5))
+    world = ok.World(lookup=ok.fake(1, error=1.0))
+    run = wf.simulate([0, 1, 2], world=world)
+    turns = [(item, status, t) for _, item, _, _, status, t in told(run, "tripped")]
+    assert turns == [(0, "open", 0.0), (1, "half-open", 2.0), (1, "open", 2.0), (2, "half-open", 4.0), (2, "open", 4.0)]
+    check_log(run.log)
+    report = every_prefix(wf, [0, 1, 2], world=world)
+    assert report.exact == report.points, "\n".join(report.differences[:3])
 
 
 def test_a_budget_that_stops_fails_the_run_and_one_that_degrades_does_not() -> None:
