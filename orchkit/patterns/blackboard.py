@@ -89,7 +89,7 @@ def blackboard(
     ('it is salt, then soup', ['input', 'chemist', 'cook'])
     """
     checked_steps(f"blackboard({name!r})", [*sources, conclude], own=["pose", "rounds", "board", "post"], least=2)
-    wf = ok.Workflow(name, input=input)
+    wf = ok.Workflow(name, input=input, output=name_of(conclude))
     wf.context(Board, merge={"notes": ok.append})
 
     @wf.step
@@ -103,7 +103,7 @@ def blackboard(
 
 
 def _round(name: str, sources: Sequence[Any]) -> ok.Workflow:
-    body = ok.Workflow(f"{name}.round", input=list[Any])
+    body = ok.Workflow(f"{name}.round", input=list[Any], output="post")
 
     @body.step
     def board(input: list[Any]) -> list[Any]:

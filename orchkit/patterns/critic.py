@@ -99,7 +99,7 @@ def good_enough(result: dict[str, Any], round: int) -> bool:
 
 
 def _round(name: str, write: Any, judge: Any) -> ok.Workflow:
-    body = ok.Workflow(f"{name}.round", input=dict[str, Any])
+    body = ok.Workflow(f"{name}.round", input=dict[str, Any], output="round")
 
     @body.step
     def task(input: dict[str, Any]) -> Any:

@@ -101,7 +101,7 @@ def all_say_the_same(result: dict[str, Any], round: int) -> bool:
 
 
 def _round(name: str, debaters: Sequence[Any]) -> ok.Workflow:
-    body = ok.Workflow(f"{name}.round", input=dict[str, Any])
+    body = ok.Workflow(f"{name}.round", input=dict[str, Any], output="round")
 
     @body.step
     def task(input: dict[str, Any]) -> Any:

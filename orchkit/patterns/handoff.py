@@ -94,5 +94,5 @@ def _turn(name: str, agents: Sequence[Any]) -> ok.Workflow:
         return input[1]
 
     for agent in agents:
-        body.step(fed(agent, message="message"))
+        body.step(after="message")(fed(agent, message="message"))  # also an agent that does not read it comes after it
     return body

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orchkit as ok
-from orchkit.patterns._wiring import checked_steps, fed, needs_item
+from orchkit.patterns._wiring import checked_steps, fed, name_of, needs_item
 
 __all__ = ["map_reduce"]
 
@@ -74,7 +74,7 @@ def map_reduce(
     where = f"map_reduce({name!r})"
     checked_steps(where, [split, work, reduce])
     needs_item(where, work)
-    wf = ok.Workflow(name, input=input)
+    wf = ok.Workflow(name, input=input, output=name_of(reduce))
     wf.step(fed(split, input="input"))
     wf.map(over=split, limit=limit)(fed(work, input="input"))
     wf.step(fed(reduce, results=work, input="input"))

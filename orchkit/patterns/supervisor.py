@@ -83,7 +83,7 @@ def supervisor(
     checked_steps(f"supervisor({name!r})", [plan, *workers, report], own=own, least=3)
     for worker in workers:
         given(worker, order=None, input=None)  # what does not fit is told now
-    wf = ok.Workflow(name, input=input)
+    wf = ok.Workflow(name, input=input, output=name_of(report))
     body = _round(name, plan, {name_of(worker): worker for worker in workers}, limit)
     wf.loop("rounds", body=body, input={"task": "input"}, until=nothing_is_ordered, max=rounds)
 
@@ -101,7 +101,7 @@ def nothing_is_ordered(result: dict[str, Any], round: int) -> bool:
 
 
 def _round(name: str, plan: Any, team: dict[str, Any], limit: int | None) -> ok.Workflow:
-    body = ok.Workflow(f"{name}.round", input=dict[str, Any])
+    body = ok.Workflow(f"{name}.round", input=dict[str, Any], output="round")
 
     @body.step
     def task(input: dict[str, Any]) -> Any:
