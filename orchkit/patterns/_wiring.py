@@ -10,6 +10,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import orchkit as ok
+from orchkit.model.steps import Step
 
 __all__ = ["checked_steps", "fed", "given", "like", "name_of", "needs_item", "passed_on", "taking"]
 
@@ -118,7 +119,7 @@ def _bound(step: Any, sources: Mapping[str, str]) -> dict[str, str]:
 
 
 def _parameters(step: Any) -> Mapping[str, inspect.Parameter]:
-    fn = step.fn if isinstance(step, ok.step) else step
+    fn = step.fn if isinstance(step, Step) else step
     try:
         return inspect.signature(fn).parameters
     except (TypeError, ValueError) as error:
@@ -128,7 +129,7 @@ def _parameters(step: Any) -> Mapping[str, inspect.Parameter]:
 def _with_defaults(step: Any, defaults: Mapping[str, Any]) -> Any:
     # A copy of the function with the same code, and not a wrapper: its fingerprint, its trace and whether it is async
     # stay what they are, and the user's own keeps the signature by which it is called and tested.
-    if isinstance(step, ok.step):
+    if isinstance(step, Step):
         return replace(step, fn=_with_defaults(step.fn, defaults))
     if isinstance(step, MethodType):
         return MethodType(_with_defaults(step.__func__, defaults), step.__self__)
@@ -172,7 +173,7 @@ def like(step: Any) -> Callable[[Any], Any]:
     """Let a function return what a user's step returns, so that its value is checked and rebuilt alike."""
 
     def decorate(fn: Any) -> Any:
-        inner = step.fn if isinstance(step, ok.step) else step
+        inner = step.fn if isinstance(step, Step) else step
         if isinstance(step, str) or "return" not in getattr(inner, "__annotations__", {}):
             return fn
         try:
