@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchkit import faults, interop
+    from orchkit import faults, interop, patterns
     from orchkit.engine.context import Context
     from orchkit.errors import (
         AnswerInvalid,
@@ -106,6 +106,8 @@ _ROOMS = {
     "skip_effect": "sim.world", "dist": "sim.dist:", "Faults": "faults.plan", "faults": "faults:",
     # experimenting
     "Experiment": "experiments", "Results": "experiments",
+    # patterns
+    "patterns": "patterns:",
     # neighbours
     "interop": "interop:",
 }  # fmt: skip
@@ -134,6 +136,8 @@ __all__ = [
     "World", "fake", "person", "real", "skip_effect", "dist", "Faults", "faults",
     # experimenting
     "Experiment", "Results",
+    # patterns
+    "patterns",
     # neighbours
     "interop",
     # errors

@@ -374,6 +374,9 @@ def _record_end(fibre: Leg, site: Site, started: Event, outcome: Outcome) -> Non
     t, leg, n, key = ex.t(), started.leg, started.attempt, started.key
     failure = outcome.failure
     if failure is None:
+        # A log that was cut between an attempt's writes and its end: what holds a workflow knows its end without it.
+        while inst.records and inst.records[0].kind == "context":
+            inst.records.popleft()
         if inst.scope.state.shared is not None and not inst.records and not site.is_undo:
             _record_writes(fibre, started, t)
         status = FINAL if site.final else "ok"

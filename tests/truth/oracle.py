@@ -7,8 +7,9 @@ standard error is the exact one, for a mean it is the sample's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from math import factorial, sqrt
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
+from math import comb, exp, factorial, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,13 @@ def trials(
         case = f"{world!r} {faults!r} {stacks}"
     for i in range(seed, seed + n):
         yield simulate(program, given, seed=i, case=case)
+
+
+def cases(wf: ok.Workflow, world: ok.World, values: Iterable[Any]) -> Iterator[PastRun]:
+    """Run a workflow once for each value, with seeds from 0 on."""
+    program = prepare(wf.checked(), world)
+    for i, value in enumerate(values):
+        yield simulate(program, dump_input(program, value), seed=i, case=repr(world))
 
 
 def seconds(run: PastRun) -> float:
@@ -127,3 +135,52 @@ def mean_of(survival: Callable[[Any], Any], end: float = 400.0, steps: int = 400
     """Give the mean of what is positive and survives so: its integral, by the trapezoid rule."""
     t = np.linspace(0.0, end, steps + 1)
     return float(np.trapezoid(survival(t), t))
+
+
+# Closed forms (`reference/failures.md` §5)
+
+
+def accepted(w: float, a: float, r: float) -> float:
+    """Give how often a check accepts: what is right, in w, with a; what is wrong with 1-r."""
+    return w * a + (1 - w) * (1 - r)
+
+
+def bayes(w: float, a: float, r: float) -> float:
+    """Give how often that which a check accepts is right."""
+    return w * a / accepted(w, a, r)
+
+
+def cascade_accuracy(w: float, s: float, a: float, r: float) -> float:
+    """w a + (1-P) s."""
+    return w * a + (1 - accepted(w, a, r)) * s
+
+
+def majority_of(n: int, p: float) -> float:
+    """Give the binomial tail above n/2."""
+    return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n // 2 + 1, n + 1))
+
+
+def at_least(need: int, ps: Sequence[float]) -> float:
+    """Sum over the sets of at least so many of the product of p inside and 1-p outside."""
+    ways = (way for way in product((True, False), repeat=len(ps)) if sum(way) >= need)
+    return sum(prod(p if up else 1 - p for p, up in zip(ps, way, strict=True)) for way in ways)
+
+
+def rounds_of(p: float, most: int) -> float:
+    """Give the mean of a geometric number of rounds that is cut at so many: (1-(1-p)^m)/p."""
+    return (1 - (1 - p) ** most) / p
+
+
+def unanswered(absent: float, mean: float, timeout: float) -> float:
+    """a+(1-a) exp(-T/m)."""
+    return absent + (1 - absent) * exp(-timeout / mean)
+
+
+def harmonic(n: int) -> float:
+    """1 + 1/2 + .. + 1/n: the longest of n exponentials with mean 1."""
+    return sum(1 / i for i in range(1, n + 1))
+
+
+def undoings(q: Sequence[float]) -> float:
+    """Give the mean number of compensations: the sum of i q_i, times the product of 1-q_j before i."""
+    return sum(i * qi * prod(1 - qj for qj in q[:i]) for i, qi in enumerate(q))

@@ -252,6 +252,31 @@ def next_dots() -> Any:
     return value
 
 
+@pytest.mark.parametrize(("n", "then"), [(1, "last"), (2, "last"), (9, "last"), (9, "fail")])
+def test_every_prefix_of_a_loop_that_writes_to_the_shared_context_resumes_to_the_same_end(n: int, then: Any) -> None:
+    body = ok.Workflow("round", input=str)
+
+    @body.step
+    async def critic(input: str, ctx: ok.Context) -> str:
+        ctx.update(notes=[input])
+        await ctx.sleep(1)
+        return input + "."
+
+    wf = ok.Workflow("outer", input=str)
+    wf.context(Notes, merge={"notes": ok.append})
+    wf.loop("polish", body=body, until=dots(n), then=then)
+
+    @wf.step
+    async def beside(input: str, ctx: ok.Context) -> str:
+        await ctx.sleep(1.5)
+        return input
+
+    report = every_prefix(wf, "a", world=ok.World())
+    assert report.ok, "\n".join(report.differences)
+    if then == "last":
+        assert wf.simulate("a", world=ok.World()).shared.notes == ["a", "a.", "a.."][:n]
+
+
 # Maps with a body
 
 
