@@ -220,7 +220,7 @@ class Program:
             dump=self._dump(node, function, path),
             model=self._model(path, node),
             faults=self.faults.targets(*_aim(path, name, node)) if self.faults else None,
-            dice_path=path_of(path),
+            dice_path=path_of(self.prefix + name),  # each call of a step has luck of its own
             timeout=timeout,
             retry=node.policy("retry"),
             final=own and _is_final(node),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
@@ -42,6 +43,7 @@ __all__ = ["Definition"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 OnError = Literal["fail", "skip"]
+_CHECKING: ContextVar[tuple[Definition, ...]] = ContextVar("orchkit_checking", default=())  # by this thread
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -66,7 +68,6 @@ class Definition(Holding):
         self._nodes: dict[str, Node] = {}
         self._shared: SharedModel | None = None
         self._graph: Graph | None = None
-        self._checking = False
         self._doubts: tuple[Problem, ...] = ()
         self._said: set[str] = set()
         self._place = here("orchkit.hall")
@@ -467,12 +468,13 @@ class Definition(Holding):
         GraphError
             With all that is wrong, at once.
         """
-        if self._checking:
+        held = _CHECKING.get()
+        if any(one is self for one in held):
             raise GraphError(
                 f"workflow {self.name!r} holds itself; repeat by wf.loop, which is bounded",
                 problems=(f"workflow {self.name!r} holds itself; repeat by wf.loop, which is bounded",),
             )
-        self._checking = True
+        token = _CHECKING.set((*held, self))
         try:
             if self._graph is None or any(self._is_old(node) for node in self._graph.nodes):
                 graph = build_graph(
@@ -482,7 +484,7 @@ class Definition(Holding):
                 self._graph, self._doubts = graph, doubts(graph)
                 self._warn()
         finally:
-            self._checking = False
+            _CHECKING.reset(token)
         return self._graph
 
     @staticmethod

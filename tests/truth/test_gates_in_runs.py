@@ -20,6 +20,8 @@ from orchkit.runs.checks import dump_input
 from orchkit.runs.simulate import prepare, simulate
 from tests.truth.oracle import erlang_b, erlang_c, general_wait, mean_agrees
 
+pytestmark = pytest.mark.slow  # minutes on a busy machine
+
 STAYS = ok.dist.exponential(mean=1)
 START = 250
 """Arrivals left out at the start of each run: these queues forget their empty start by a factor of e in 75 or less."""

@@ -13,6 +13,8 @@ import orchkit as ok
 from tests.truth.oracle import attempts, delivered, hedged_survival, mean_agrees, mean_of, rate_agrees, seconds, trials
 from tests.truth.test_policies import LOGNORMAL, MU, NOW, SIGMA, draft, many, one_step
 
+pytestmark = pytest.mark.slow  # minutes on a busy machine
+
 ANSWERS = stats.lognorm(SIGMA, scale=exp(MU))
 D = float(ANSWERS.ppf(0.9))
 

@@ -35,6 +35,8 @@ from tests.truth.oracle import (
     undoings,
 )
 
+pytestmark = pytest.mark.slow  # minutes on a busy machine
+
 W, S, A, R = 0.64, 0.86, 0.9, 0.8
 """How often weak and strong are right, what is right is accepted, and what is wrong rejected."""
 

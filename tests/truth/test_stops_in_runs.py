@@ -13,6 +13,8 @@ from orchkit.model.events import Event
 from tests.truth.oracle import attempts, calls_to_open, delivered, mean_agrees, rate_agrees, seconds, trials, tries
 from tests.truth.test_policies import NOW, draft, fan_out, many, one_step
 
+pytestmark = pytest.mark.slow  # minutes on a busy machine
+
 
 def began(log: Sequence[Event], node: str) -> list[int]:
     """Say when the attempts at nodes whose path ends so began, in microseconds."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -424,3 +426,16 @@ def test_a_question_inside_is_awaited_while_the_rest_goes_on() -> None:
     assert (run.status, run.pending()) == ("waiting", ["enrich/review"])
     run.answer("review", True, by="dana")
     assert run.result(timeout=30) == {"enrich": True, "other": "other"}
+
+
+def test_threads_that_check_one_workflow_at_once_do_not_take_it_for_a_snake() -> None:
+    gate = threading.Barrier(8)
+
+    def look(wf: ok.Workflow) -> int:
+        gate.wait(30)
+        return len(wf.checked().nodes)
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            wf = outer(inner())
+            assert set(pool.map(look, [wf] * 8)) == {3}
