@@ -18,6 +18,8 @@ from orchkit.runs.lineage import Passage, context_arrows, lineage
 from orchkit.store.duck import DuckStore
 from tests.support.interventions import Story
 
+pytestmark = pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")  # conflicts are meant
+
 
 def put_together(passages: list[Passage]) -> dict[str, Any]:
     """Fold what somebody is said to see, in whatever order."""
