@@ -17,6 +17,8 @@ from orchkit.runs.accounts import NOTHING, Accounts
 from tests.support.graphs import random_workflow
 from tests.support.interventions import Story
 
+pytestmark = pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")  # conflicts are meant
+
 SETTLED = (COMPLETED, DEGRADED, SKIPPED, FAILED)
 
 
