@@ -23,7 +23,7 @@ COMMANDS = (
     ("floors", [str(BIN / "lint-imports"), "--no-cache"]),
     ("refresh", [sys.executable, "tests/notebook/refresh.py", "--check"]),
     ("notebooks", NOTEBOOKS),
-    ("tests", [*PYTEST, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90"]),
+    ("tests", [*PYTEST, "-n", "auto", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=90"]),
 )
 
 

@@ -17,6 +17,7 @@ import pytest
 from scipy import stats
 
 import orchkit as ok
+from tests.support.names import shown
 from tests.truth.oracle import attempts, delivered, mean_agrees, rate_agrees, seconds, trials
 
 NOW = ok.backoff(base=0.0)
@@ -385,7 +386,7 @@ def test_hangs_under_a_timeout_and_retries(h: float, n: int, seed: int) -> None:
         (ok.dist.gamma(shape=2.078, scale=3.015), stats.gamma(2.078, scale=3.015)),
         (ok.dist.weibull(shape=0.6, scale=60), stats.weibull_min(0.6, scale=60)),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_an_attempt_takes_as_long_as_the_distribution_says(made: Any, exact: Any) -> None:
     """Kolmogorov-Smirnov on 5,000 runs, error rate 1e-4 each; times are rounded to microseconds."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import orchkit as ok
+from tests.support.names import shown
 
 NAN, INF = float("nan"), float("inf")
 
@@ -46,7 +47,7 @@ def draft(input: str) -> str:
         ({"over": "a"}, r"no option 'over'; there are"),
         ({"targets": ["a"]}, r"no option 'targets'; there are"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_options_of_a_step(options: dict[str, Any], says: str) -> None:
     wf = ok.Workflow("w", input=str)
@@ -67,7 +68,7 @@ def test_policies_are_given_by_options_in_any_order_and_told_outermost_first() -
     assert wf.policies("draft") == ()
 
 
-@pytest.mark.parametrize("options", [{"deadline": 0}, {"hedge": "15"}, {"bulkhead": 2.5}, {"escalate": 3}], ids=str)
+@pytest.mark.parametrize("options", [{"deadline": 0}, {"hedge": "15"}, {"bulkhead": 2.5}, {"escalate": 3}], ids=shown)
 def test_what_is_short_for_a_policy_is_checked_by_it(options: dict[str, Any]) -> None:
     with pytest.raises(ok.DefinitionError, match=rf"^{next(iter(options)).title()}\("):
         ok.Workflow("w").step(**options)(draft)
@@ -98,13 +99,13 @@ def test_a_limit_counts_from_one(limit: Any) -> None:
         ok.Workflow("w").map(over="a", limit=limit)
 
 
-@pytest.mark.parametrize("over", [5, "", None, ["a"], object()], ids=repr)
+@pytest.mark.parametrize("over", [5, "", None, ["a"], object()], ids=shown)
 def test_a_map_goes_over_one_node(over: Any) -> None:
     with pytest.raises(ok.DefinitionError, match=r"^map: over=.*give the function or the name of a step"):
         ok.Workflow("w").map(over=over)
 
 
-@pytest.mark.parametrize("to", [5, None, ["a", 5]], ids=repr)
+@pytest.mark.parametrize("to", [5, None, ["a", 5]], ids=shown)
 def test_a_route_leads_to_nodes(to: Any) -> None:
     with pytest.raises(ok.DefinitionError, match=r"^route: to=.*give the function or the name of a step"):
         ok.Workflow("w").route(to=to)
@@ -126,14 +127,14 @@ def test_a_route_leads_to_nodes(to: Any) -> None:
         ({"after": 5}, "after=5; give the function"),
         ({"tags": "desk"}, r"tags='desk'; give a list, tags=\['desk'\]"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_arguments_of_an_approval(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(ok.DefinitionError, match=rf"^approval\('review'\): {says}"):
         ok.Workflow("w").approval("review", **arguments)
 
 
-@pytest.mark.parametrize("name", [3, None, draft], ids=repr)
+@pytest.mark.parametrize("name", [3, None, draft], ids=shown)
 def test_an_approval_has_a_name(name: Any) -> None:
     with pytest.raises(ok.DefinitionError, match="give it a name; steps get the answer by it"):
         ok.Workflow("w").approval(name)
@@ -150,7 +151,7 @@ def hello() -> ok.Workflow:
     return wf
 
 
-@pytest.mark.parametrize("seed", ["x", 1.5, True, None, [1]], ids=repr)
+@pytest.mark.parametrize("seed", ["x", 1.5, True, None, [1]], ids=shown)
 def test_a_seed_is_an_integer(seed: Any) -> None:
     with pytest.raises(ok.DefinitionError, match=r"^simulate: seed=.*give an integer, such as seed=1"):
         hello().simulate("Dana", world=ok.World(), seed=seed)
@@ -162,7 +163,7 @@ def test_an_integer_of_numpy_is_that_seed() -> None:
     assert wf.simulate("Dana", world=world, seed=odd).receipt == wf.simulate("Dana", world=world, seed=7).receipt
 
 
-@pytest.mark.parametrize("durability", [3, "disk", None, []], ids=repr)
+@pytest.mark.parametrize("durability", [3, "disk", None, []], ids=shown)
 def test_durability_is_one_of_four_words(durability: Any, tmp_path: Path) -> None:
     file = tmp_path / "lab.duckdb"
     calls: list[Callable[[], object]] = [

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from orchkit.model.codec import ANY
 from orchkit.model.fits import elements, misfit, named
+from tests.support.names import shown
 
 T = TypeVar("T")
 
@@ -89,14 +90,14 @@ MAY = [
 ]
 
 
-@pytest.mark.parametrize(("given", "taken"), CANNOT, ids=str)
+@pytest.mark.parametrize(("given", "taken"), CANNOT, ids=shown)
 def test_what_can_never_be_is_said(given: Any, taken: Any) -> None:
     told = misfit(given, taken)
     assert told is not None
     assert told.startswith(f"no {named(given)} can be read as {named(taken)}")
 
 
-@pytest.mark.parametrize(("given", "taken"), MAY, ids=str)
+@pytest.mark.parametrize(("given", "taken"), MAY, ids=shown)
 def test_what_may_be_is_left_alone(given: Any, taken: Any) -> None:
     assert misfit(given, taken) is None
 

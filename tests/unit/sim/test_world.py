@@ -13,6 +13,7 @@ from pydantic import BaseModel
 import orchkit as ok
 from orchkit.clock.dice import CHOICE, ERROR, JITTER, LATENCY, VALUE, Stream, base_of, path_of
 from orchkit.sim.world import Fake, Person
+from tests.support.names import shown
 
 
 class Decision(BaseModel):
@@ -259,7 +260,7 @@ def test_the_cost_is_that_of_each_attempt() -> None:
     assert [event.cost for event in run.log if event.kind == "failed"] == [0.25, 0.25, 0.25]
 
 
-@pytest.mark.parametrize("value", [[1, 2], 7, None, object()], ids=repr)
+@pytest.mark.parametrize("value", [[1, 2], 7, None, object()], ids=shown)
 @pytest.mark.parametrize("as_function", [False, True], ids=["value", "function"])
 def test_a_value_that_does_not_fit_is_said_with_the_node(value: Any, as_function: bool) -> None:
     given = (lambda inputs, rng: value) if as_function else value
