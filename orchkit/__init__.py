@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from orchkit.hall.store import Store
     from orchkit.hall.workflow import Workflow
     from orchkit.model import presets
+    from orchkit.model.items import ItemFailed
     from orchkit.model.merging import add, append
     from orchkit.model.policies import (
         Breaker,
@@ -91,6 +92,7 @@ _ROOMS = {
     # describing
     "Workflow": "hall.workflow", "Context": "engine.context", "step": "hall.alone", "const": "model.steps",
     "ref": "model.steps", "append": "model.merging", "add": "model.merging",
+    "ItemFailed": "model.items",
     # policies
     "Retry": "model.policies", "Timeout": "model.policies", "Fallback": "model.policies",
     "Deadline": "model.policies", "Hedge": "model.policies", "Breaker": "model.policies",
@@ -124,7 +126,7 @@ _ROOMS |= dict.fromkeys(_ERRORS, "errors")
 
 __all__ = [
     # describing
-    "Workflow", "Context", "step", "const", "ref", "append", "add",
+    "Workflow", "Context", "step", "const", "ref", "append", "add", "ItemFailed",
     # policies
     "Retry", "Timeout", "Fallback", "Deadline", "Hedge", "Breaker", "Bulkhead", "RateLimit", "Budget", "Escalate",
     "backoff", "transient", "only", "presets",

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from struct import Struct
 from typing import Final
 
-__all__ = ["CHOICE", "ERROR", "JITTER", "LATENCY", "VALUE", "Stream", "base_of", "path_of", "unit"]
+__all__ = ["CHOICE", "ERROR", "JITTER", "LATENCY", "VALUE", "Stream", "base_of", "item_of", "path_of", "unit"]
 
 LATENCY: Final = 0
 ERROR: Final = 1
@@ -68,6 +68,18 @@ def path_of(path: str) -> int:
     return _digest64(path)
 
 
+def item_of(key: str) -> int:
+    """Turn the key of a map's item into what stands for its index: 64 bits, signed.
+
+    Examples
+    --------
+    >>> item_of("order-17") == item_of("order-17"), item_of("1") == 1
+    (True, False)
+    """
+    digest = _digest64(key)
+    return digest - (1 << 64) if digest >> 63 else digest
+
+
 def unit(word: int) -> float:
     """Turn a 64-bit word into a float in (0, 1), never 0 or 1, so that every quantile is finite.
 
@@ -91,8 +103,8 @@ class Stream:
     ----------
     base, path : int, 64 bits
         From `base_of` and `path_of`.
-    item : int
-        Index in the map's list; -1 outside a map.
+    item : int, signed 64 bits
+        Index in the map's list, or `item_of` its key; -1 outside a map.
     leg : int, 0..65,535
         Of a hedge.
     attempt : int, from 1

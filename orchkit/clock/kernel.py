@@ -156,8 +156,8 @@ class Kernel:
     now : int, microseconds
         Never goes back.
     after : callable or None
-        Called once, as soon as the fibre that is going on has suspended or ended: for what it cannot do itself, because
-        that may resume it.
+        Called once, as soon as no fibre is going on any more: for what one cannot do itself, because that may resume
+        or cancel it, or the one that has started it.
     """
 
     __slots__ = ("_compact_at", "_serial", "after", "current", "heap", "now")
@@ -242,7 +242,7 @@ class Kernel:
             self.current = before
             # A cancellation's traceback holds this frame, and this frame would hold the cancellation.
             value = None
-        if self.after is not None:
+        if self.after is not None and before is None:
             after, self.after = self.after, None
             after()
 

@@ -77,7 +77,11 @@ def _shape(node: Node, index: int, state: RunState | None, events: Sequence[Even
 
 def _notes(node: Node) -> Iterator[str]:
     if node.over is not None:
-        yield f"over {node.over}" + (f", {node.limit} at once" if node.limit else "")
+        yield f"{'streams' if node.stream else 'over'} {node.over}" + (f", {node.limit} at once" if node.limit else "")
+    if node.quorum is not None:
+        yield f"quorum {node.quorum if isinstance(node.quorum, int) else f'{node.quorum:.3g} of the list'}"
+    if node.key is not None:
+        yield f"key {getattr(node.key, '__name__', 'of the item')}"
     if node.body is not None:
         inside = len(node.body.nodes)
         rounds = f", up to {node.rounds} rounds" if node.kind == "loop" else ""
@@ -88,6 +92,8 @@ def _notes(node: Node) -> Iterator[str]:
         yield f"expires after {duration(node.timeout)}"
     if node.on_error == "skip":
         yield "skipped on error"
+    if node.on_error == "collect":
+        yield "failures collected"
 
 
 def describe_policy(policy: Policy) -> str:

@@ -11,6 +11,7 @@ from orchkit.errors import SimulationError
 from orchkit.model.events import Event
 from orchkit.model.protocols import Outcome
 from orchkit.model.questions import edits
+from orchkit.model.steps import ITEM
 
 if TYPE_CHECKING:
     from orchkit.engine.instance import Instance
@@ -48,22 +49,22 @@ async def asking(seat: Seat, inst: Instance, failure: str = "") -> Outcome:
 
     The question is durable before anybody can see it, the answer before whoever gave it is told so.
     """
-    ex, state = inst.execution, inst.scope.state
+    ex = inst.execution
     node, path = seat.node, inst.scope.path(seat.site)
     timeout = -1 if node.timeout is None else micro(node.timeout)
-    shown: dict[str, Any] = {"show": None if node.show is None else state.value(node.show)}
+    shown: dict[str, Any] = {"show": None if node.show is None else _shown(inst, node.show)}
     if failure:
         shown["error"] = failure
     if node.prefill:
-        shown["prefill"] = {name: state.value(source) for name, source in node.prefill}
+        shown["prefill"] = {name: _shown(inst, source) for name, source in node.prefill}
     asked = ex.emit(inst, Event(ex.t(), "asked", path, inst.item, inst.generation, dur=timeout, body=shown))
     if not _has_end(inst):
         await ex.fence(inst)
         _arm(seat, inst, asked, timeout)
-        ex.show_pending(inst, seat, asked)
+        ex.questions.show(inst, seat, asked)
     try:
         answer = await suspend()
-        ex.hide_pending(inst)
+        ex.questions.hide(inst)
         if answer is None and ex.on_deadline is not None and not inst.records:
             # What was sent in time counts, and may lie in the store unread: it is looked for before the end is told.
             ex.on_deadline(inst, asked)
@@ -88,6 +89,11 @@ def _has_end(inst: Instance) -> bool:
     return any(record.kind in ("answered", "expired") for record in inst.records or ())
 
 
+def _shown(inst: Instance, source: str) -> Any:
+    state = inst.scope.state
+    return state.item_value(inst.node, inst.item) if source == ITEM else state.value(source)
+
+
 def _record_answer(inst: Instance, answered: Event, answer: Answer | Outcome) -> None:
     ex = inst.execution
     before = ex.recorded
@@ -109,7 +115,7 @@ def _arm(seat: Seat, inst: Instance, asked: Event, timeout: int) -> None:
     if model is None:
         return
     inputs = inst.scope.arguments(inst, seat.site, None) if model.wants_inputs else {}
-    draw = model.decide(inputs, inst.scope.dice_at(seat.site, inst.item, 0, 1))
+    draw = model.decide(inputs, inst.scope.dice_at(inst, seat.site, 0, 1))
     if draw.latency is not None:
         try:
             value = seat.site.dump(draw.value, seat.node.name)

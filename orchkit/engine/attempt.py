@@ -82,7 +82,7 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
     ex, path = inst.execution, inst.scope.path(site)
     if ex.state.paused or inst.records:
         await wait_while_paused(leg, site, n)
-    key = inst.scope.effect_key(site, inst.item) if site.has_key else ""
+    key = inst.scope.effect_key(inst, site) if site.has_key else ""
     if ex.driving:
         inst.listeners[leg.number] = leg
     gated = ex.gatekeeper.of(path) if site.gates else None
@@ -104,15 +104,16 @@ async def attempt(leg: Leg, site: Site, n: int, error: Failure | None = None) ->
         else:
             outcome = await _work(leg, site, started, strike, error)
     except Cancelled:
-        _stop_body(leg)
+        _stop_body(leg, started)
         _record_cancelled(leg, started)
         leg.spent = None
         raise
     if outcome is None:
         outcome = _timed_out(leg, site)
-        _stop_body(leg)
-    leg.handle = None
+    else:
+        leg.handle = None
     _record_end(leg, site, started, outcome)
+    _leave_body(leg, started, outcome)
     leg.spent = None
     if gated is not None:
         trip(leg, gated, started)
@@ -152,7 +153,7 @@ def _strike(leg: Leg, site: Site, n: int, started: Event) -> Strike:
     inst = leg.inst
     ex = inst.execution
     assert site.faults is not None
-    strike = site.faults.strike(inst.scope.dice_at(site, inst.item, leg.number, n), n)
+    strike = site.faults.strike(inst.scope.dice_at(inst, site, leg.number, n), n)
     if strike is None:
         return _NO_STRIKE
     for fault, kind, severity in strike.records:
@@ -195,7 +196,7 @@ def _modelled(leg: Leg, site: Site, n: int) -> tuple[int | None, Outcome]:
     inst = leg.inst
     assert site.model is not None
     inputs = inst.scope.arguments(inst, site, None) if site.model.wants_inputs else {}
-    draw: Draw = site.model.decide(inputs, inst.scope.dice_at(site, inst.item, leg.number, n))
+    draw: Draw = site.model.decide(inputs, inst.scope.dice_at(inst, site, leg.number, n))
     leg.spent = draw
     if draw.error is not None:
         leg.cause = draw.error
@@ -221,7 +222,7 @@ def _begin(leg: Leg, site: Site, started: Event, error: Failure | None) -> None:
         ex.kernel.arm(leg, due, TIMER)
     ctx = None
     if site.function is not None and site.function.wants_ctx:
-        key = started.key or inst.scope.effect_key(site, inst.item)
+        key = started.key or inst.scope.effect_key(inst, site)
         bound = None if due is None else due - ex.base
         leg.spent = ctx = Context(leg, site, key, started.attempt, bound)
     # As a partial: a function of its own would be seven objects more for the garbage collector, of each body.
@@ -324,13 +325,24 @@ async def _delay(leg: Leg, site: Site, strike: Strike, outcome: Outcome) -> Outc
     return held
 
 
-def _stop_body(leg: Leg) -> None:
+def _leave_body(leg: Leg, started: Event, outcome: Outcome) -> None:
+    # The decision was recorded before what it ends: a log that is cut in between has it.
+    if outcome.status == "timeout" or leg.inner or leg.inst.execution.state.children:
+        _stop_body(leg, started)
+
+
+def _stop_body(leg: Leg, started: Event) -> None:
     leg.bodies += 1
     if leg.handle is not None:
         leg.inst.execution.host.stop(leg.handle)
         leg.handle = None
     for scope in leg.inner:
-        scope.cancel()
+        scope.cancel(leg)
+    state = leg.inst.scope.state
+    if state.nested or leg.inst.execution.state.children:
+        from orchkit.engine.unclaimed import end_unclaimed  # few runs need it
+
+        end_unclaimed(leg.inst.scope, started)
 
 
 def _timed_out(leg: Leg, site: Site) -> Outcome:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from orchkit.engine.inner import InnerScope
 from orchkit.engine.inside import outcome_inside
-from orchkit.engine.program import Program
+from orchkit.engine.instance import Place
+from orchkit.engine.program import Program, Site
 from orchkit.errors import CallFailed, DefinitionError, ReplayMismatch, RunError
 from orchkit.model.codec import ANY, codec_for
 from orchkit.model.events import Event
@@ -58,17 +60,17 @@ class Calls:
     leg : Leg
     path : str
         Of the attempt, in the log.
-    name : str
-        Of its site, in its scope.
+    site : Site
     attempt : int
     """
 
-    __slots__ = ("_attempt", "_body", "_claimed", "_leg", "_name", "_path", "_turns")
+    __slots__ = ("_attempt", "_body", "_claimed", "_leg", "_name", "_path", "_site", "_turns")
 
-    def __init__(self, leg: Leg, path: str, name: str, attempt: int) -> None:
+    def __init__(self, leg: Leg, path: str, site: Site, attempt: int) -> None:
         self._leg = leg
         self._path = path
-        self._name = name.replace(FALLBACK, "!")
+        self._site = site
+        self._name = site.name.replace(FALLBACK, "!")
         self._attempt = attempt
         self._body = leg.bodies
         self._turns: dict[str, int] = {}
@@ -83,8 +85,7 @@ class Calls:
             If it has failed in spite of its own policies.
         """
         wanted = _callee(callee, args, kwargs, self._leg.inst.scope.state.graph.redact)
-        segment = segment_of(self._name, self._leg.inst.item, self._leg.number, self._attempt)
-        found, outcome = await self._child(ctx, wanted, segment, key, "call")
+        found, outcome = await self._child(ctx, wanted, (self._leg.number, self._attempt), key, "call")
         if outcome.failure is not None:
             error = CallFailed(f"{found!r} failed: {outcome.failure}", node=found, transient=outcome.failure.transient)
             raise error from self._leg.inst.execution.causes.pop((found, -1), None)
@@ -101,20 +102,21 @@ class Calls:
             return Graph(name, [node], redact=redact)
 
         wanted = _Callee("ask", graph, shown, answer)
-        # Without leg and attempt: nobody is asked the same thing twice.
-        segment = segment_of(self._name, self._leg.inst.item)
         with ctx.standing_still():
-            _, outcome = await self._child(ctx, wanted, segment, key, "ask")
+            # Not the attempt's own: nobody is asked the same thing twice.
+            _, outcome = await self._child(ctx, wanted, (0, 1), key, "ask")
         return None if outcome.value is None else codec_for(answer).load(outcome.value)
 
-    async def _child(self, ctx: Context, wanted: _Callee, segment: str, key: Any, status: str) -> tuple[str, Outcome]:
+    async def _child(
+        self, ctx: Context, wanted: _Callee, tried: tuple[int, int], key: Any, status: str
+    ) -> tuple[str, Outcome]:
         leg = self._leg
         inst = leg.inst
         ex = inst.execution
         if leg.bodies != self._body:
             raise RunError(f"the attempt of {self._path!r} that asks is over", run_id=ex.run_id, node=self._path)
         name = self._named(wanted, key)
-        prefix = inst.scope.prefix + segment
+        prefix = inst.scope.prefix + segment_of(self._name, inst.item, *tried)
         found = prefix + name
         self._claimed.add(found)
         ex.host.stamp()
@@ -123,9 +125,16 @@ class Calls:
             called = Event(
                 ex.t(), "called", self._path, inst.item, inst.generation, leg.number, self._attempt, status, body=body
             )  # fmt: skip
-            ex.record(called)
+            try:
+                ex.record(called)
+            except BaseException as error:
+                # A crash, or a store that cannot write: let out here, it would be the body's own error, and retried.
+                ex.abort(error)
+                await ex.host.waiter().wait()  # until it is stopped
         state, events = self._adopted(ctx, wanted, prefix, name, found)
-        outcome = await self._wait(ctx, wanted, state, events)
+        attempt = 0 if status == "ask" else self._attempt
+        place = self._place(state, attempt, tried, name if wanted.whole else "")
+        outcome = await self._wait(state, place, events)
         if state.shared is not None and state.graph.shared is None and outcome.failure is None:
             ctx.join(state.shared.delta())
         return found, outcome
@@ -142,8 +151,8 @@ class Calls:
     ) -> tuple[ScopeState, list[Event]]:
         run = self._leg.inst.execution.state
         there = run.scopes.get(found) or run.scopes.get(f"{found}/")
-        if there is not None:  # a question that an earlier attempt has asked
-            return there, []
+        if there is not None:  # a question that another attempt has asked, and may wait for no more
+            return there, [event for opened in there.open.values() for event in opened.events]
         graph, key = wanted.graph(name), found
         if wanted.whole:
             key = prefix = f"{found}/"
@@ -158,16 +167,35 @@ class Calls:
             apply(run, event)
         return state, events
 
-    async def _wait(self, ctx: Context, wanted: _Callee, state: ScopeState, events: list[Event]) -> Outcome:
+    def _place(self, state: ScopeState, attempt: int, tried: tuple[int, int], within: str) -> Place:
+        inst = self._leg.inst
+        scope, item = inst.scope, inst.item
+        known = None if self._site.node.key is None else scope.key_of(inst)
+        end = f"{within}/" if within else ""
+        return Place(
+            (*inst.key, attempt, *state.id.encode()),
+            scope.luck + segment_of(self._name, item, *tried, key=known) + end,
+            scope.effects + segment_of(self._name, item, key=known) + end,
+        )
+
+    async def _wait(self, state: ScopeState, place: Place, events: list[Event]) -> Outcome:
         leg = self._leg
         ex = leg.inst.execution
-        if not state.left or (state.failing is not None and not state.open):
+        over = not state.left or (state.failing is not None and not state.open)
+        if over and not ex.gatekeeper.wonders:
             return outcome_inside(state)
         world = None if ex.program.world is None else ex.program.world.within(state.graph, static_path(state.prefix))
         program = Program(state.graph, world, ex.program.faults, static_path(state.prefix))
+        ex.gatekeeper.learn(program, ex.base)
+        if over:
+            return outcome_inside(state)
         waiter = ex.host.waiter()
-        key = (*leg.inst.key, self._attempt, *state.id.encode())
-        ex.enter_child(leg, program, state, key, waiter.wake, events)
+        if (asked := ex.scopes.get(state.id)) is not None:
+            asked.claim(leg, waiter.wake)
+        else:
+            scope = InnerScope(ex, program, state, place)
+            scope.claim(leg, waiter.wake)
+            ex.enter_child(scope, events)
         outcome: Outcome = await waiter.wait()
         return outcome
 

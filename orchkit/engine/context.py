@@ -36,7 +36,8 @@ class Context:
     attempt : int, from 1
     leg : int, from 0
     idempotency_key : str
-        Names this effect to its receiver: the same for every attempt, leg and resume of this instance.
+        Names this effect to its receiver: the same for every attempt, leg and resume of this instance. In a map with
+        ``key=`` it holds the item's key in place of its index.
     deps : object
         What ``wf.start(..., deps=)`` was given; never recorded.
 
@@ -105,8 +106,9 @@ class Context:
     @cached_property
     def random(self) -> random.Random:
         """A generator seeded by this attempt alone: the same again when the attempt is run again."""
-        item = -1 if self.item is None else self.item
-        return self._execution.dice(self.node, item, self.leg, self.attempt).generator()
+        inst = self._leg.inst
+        luck = inst.scope.luck_of(inst, self._site)
+        return self._execution.dice(*luck, self.leg, self.attempt).generator()
 
     def spend(self, *, cost: float = 0.0, tokens_in: int = 0, tokens_out: int = 0) -> None:
         """Add to what this attempt has cost; recorded with its outcome.
@@ -287,7 +289,7 @@ class Context:
         if self._calls is None:
             from orchkit.engine.calling import Calls  # it needs the program, which few bodies do
 
-            self._calls = Calls(self._leg, self.node, self._site.name, self.attempt)
+            self._calls = Calls(self._leg, self.node, self._site, self.attempt)
         return self._calls
 
     def check_asked(self) -> None:
@@ -351,8 +353,3 @@ class Context:
                 f"ctx.{what} in {self.node!r}: the workflow has no shared context; describe it by wf.context(Model)"
             )
         return self._view
-
-
-def effect_key(node: str, item: int) -> str:
-    """Name an instance within its run; leaves out generation, leg and attempt, so a repeat is one effect."""
-    return node if item < 0 else f"{node}[{item}]"

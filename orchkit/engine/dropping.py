@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orchkit.model.events import ATTEMPT_ENDS, Event
+from orchkit.engine.plan import plan
+from orchkit.engine.unclaimed import end_lost
+from orchkit.model.events import Event
+from orchkit.model.standings import OPEN
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
     from orchkit.engine.instance import Leg
     from orchkit.model.state import ScopeState
 
-__all__ = ["begin_again", "begin_lost_again", "drop_leg", "drop_open"]
+__all__ = ["begin_again", "begin_lost_again", "begin_stale_again", "drop_leg", "drop_open", "spare_the_rest"]
 
 _BY_HAND = "operator"
 
@@ -31,6 +34,8 @@ def begin_again(execution: Execution, state: ScopeState, wanted: Event) -> None:
     finally:
         execution.cancelled_by = ""
     execution.causes.pop((wanted.node, wanted.item), None)
+    if wanted.item < 0 and (scope := execution.scope_at(state)) is not None:
+        scope.item_keys.pop(node, None)
     if execution.error is None:
         generation = state.generation(node) + 1
         execution.record(msgspec.structs.replace(wanted, t=execution.t(), generation=generation))
@@ -47,38 +52,33 @@ def begin_lost_again(execution: Execution) -> None:
                 begin_again(execution, state, Event(0, "invalidated", name, item, status="cancelled"))
 
 
+def begin_stale_again(execution: Execution) -> None:
+    """Do what somebody has decided, and let begin again what is stale, in all scopes in the order of their keys."""
+    for scope in sorted(execution.all_scopes(), key=lambda one: one.key):
+        state = scope.state
+        while execution.error is None and (state.decided or state.stale) and (action := plan(state)) is not None:
+            scope.do(action)
+
+
+def spare_the_rest(execution: Execution) -> None:
+    """Give up what maps still have in flight whose quorum is decided."""
+    for scope in execution.all_scopes():
+        state = scope.state
+        for node, progress in state.maps.items():
+            while progress.going and progress.over and state.standing[node] == OPEN and execution.error is None:
+                scope.spare(node, progress.going.first)
+
+
 def drop_open(execution: Execution, state: ScopeState, node: int, item: int) -> None:
     """Cancel what is open of a node (item -1: all of it) in order of its items, and record that."""
     instances = execution.instances_of(state)
     for key in state.open_of(node, item):
         inst = instances.pop(key, None)
         if inst is None:
-            _end_lost_inside(execution, state, key)
-            _end_lost(execution, state.open[key].events)
+            end_lost(execution, state, key)
         else:
-            execution.hide_pending(inst)
+            execution.questions.hide(inst)
             execution.kernel.cancel(inst)
-
-
-def _end_lost_inside(execution: Execution, state: ScopeState, key: tuple[int, int]) -> None:
-    for prefix in state.nested.get(key, ()):
-        inner = execution.state.scopes[prefix]
-        for deeper, opened in sorted(inner.open.items()):
-            _end_lost_inside(execution, inner, deeper)
-            _end_lost(execution, opened.events)
-
-
-def _end_lost(execution: Execution, events: list[Event]) -> None:
-    # Nobody executes it any more: the process that did is gone, and its code is another one now.
-    going: dict[tuple[str, int, int], Event] = {}
-    for event in events:
-        if event.kind == "started":
-            going[event.node, event.leg, event.attempt] = event
-        elif event.kind in ATTEMPT_ENDS:
-            going.pop((event.node, event.leg, event.attempt), None)
-    for begun in going.values():
-        t = execution.t()
-        execution.record(msgspec.structs.replace(begun, t=t, kind="cancelled", dur=t - begun.t))
 
 
 def drop_leg(execution: Execution, leg: Leg) -> None:

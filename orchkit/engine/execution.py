@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 from orchkit.clock.dice import Stream, path_of
 from orchkit.clock.kernel import Host, Kernel, suspend
 from orchkit.engine.context import Context
-from orchkit.engine.dropping import begin_lost_again, drop_leg
+from orchkit.engine.dropping import begin_lost_again, begin_stale_again, drop_leg, spare_the_rest
 from orchkit.engine.gatekeeper import Gatekeeper
 from orchkit.engine.gateroom import Gates
-from orchkit.engine.instance import Instance, Leg
-from orchkit.engine.plan import plan
-from orchkit.engine.program import Program, Seat
+from orchkit.engine.inner import InnerScope
+from orchkit.engine.instance import Instance, Leg, Place
+from orchkit.engine.keys import ItemKeys
+from orchkit.engine.program import Program
+from orchkit.engine.questions import Questions
 from orchkit.engine.redrive import brief, go_on_stopping, redrive, same
-from orchkit.engine.scope import InnerScope, Scope
+from orchkit.engine.scope import Scope
 from orchkit.engine.stopping import Overtime
 from orchkit.engine.undoing import Undoing, undo_next
 from orchkit.errors import DefinitionError, ReplayMismatch, RunCrashed
 from orchkit.model.events import Event
 from orchkit.model.fold import apply, fold
-from orchkit.model.protocols import Journal, Outcome
+from orchkit.model.protocols import Journal
 from orchkit.model.smallest import SmallestFirst
 from orchkit.model.state import RunState, ScopeState, end_of, result_of
 
@@ -115,7 +119,6 @@ class Execution(Scope):
         self.on_body = on_body
         self.on_event = on_event
         self.on_partial: Callable[[Context, int, Any], None] | None = None  # sees what steps emit, on their threads
-        self.on_question = on_question
         self.on_end = on_end
         self.on_deadline: Callable[[Instance, Event], None] | None = None  # looks for mail before a question expires
         self.events: list[Event] = list(events)
@@ -127,12 +130,12 @@ class Execution(Scope):
         self.key = (number,)
         self.gatekeeper = Gatekeeper(gates or Gates(kernel), run_id, program.gated)
         self.instances: dict[tuple[int, int], Instance] = {}
+        self.item_keys: dict[int, ItemKeys] = {}
         self.scopes: dict[str, InnerScope] = {}
         self._to_look_at: SmallestFirst[tuple[int, ...]] = SmallestFirst()
         self._to_mend: SmallestFirst[tuple[int, ...]] = SmallestFirst()
         self.unfed: deque[Instance] = deque()
-        self.pending: dict[tuple[str, int], Event] = {}
-        self.askers: dict[tuple[str, int], tuple[Instance, Seat]] = {}
+        self.questions = Questions(on_question)
         self.deferred: list[tuple[Leg, Callable[[], None]]] = []
         self.undoing: Undoing | None = None
         self.overtime: Overtime | None = None
@@ -288,9 +291,9 @@ class Execution(Scope):
     def _advance(self) -> None:
         waiting = self._to_look_at
         while not self._over and self.error is None:
-            if self._to_mend and self._mend():
-                continue
-            if self.act():
+            if self.deferred:
+                self._take_up()
+            if (self._to_mend and self._mend()) or self.act():
                 continue
             if not waiting:
                 return
@@ -317,49 +320,43 @@ class Execution(Scope):
             if scope.state.stale or scope.state.decided:
                 self._to_mend.put(scope.key, scope.state.id)
 
-    def enter(self, owner: Leg, program: Program, state: ScopeState, key: tuple[int, ...]) -> None:
+    def enter(self, owner: Leg, program: Program, state: ScopeState, place: Place) -> None:
         """Begin with a scope that an attempt has opened, as soon as that attempt waits for it."""
-        scope = InnerScope(owner, program, state, key)
-        owner.inner = (*owner.inner, scope)
-        self.scopes[state.id] = scope
-        self.touch(scope)
+        scope = InnerScope(self, program, state, place)
+        scope.claim(owner, partial(self.kernel.resume, owner))
+        self._enter(scope)
         if self.driving:
             self.feed_later(scope)
         elif not self._advancing:
             self.kernel.after = self.advance
 
-    def enter_child(
-        self,
-        owner: Leg,
-        program: Program,
-        state: ScopeState,
-        key: tuple[int, ...],
-        tell: Callable[[Outcome], None],
-        events: Sequence[Event],
-    ) -> None:
+    def enter_child(self, scope: InnerScope, events: Sequence[Event]) -> None:
         """Begin with what a body has called, or go on with it where its events leave it."""
-        scope = InnerScope(owner, program, state, key, tell)
-        owner.inner = (*owner.inner, scope)
-        self.scopes[state.id] = scope
-        self.touch(scope)
-        self.gatekeeper.learn(program.gated, self.base, events, self.recorded)
+        self._enter(scope)
         if events:
             redrive(self, scope, events)
             self.host.go_on(self._go_on)
         else:
             self.host.go_on(self.advance)
 
+    def _enter(self, scope: InnerScope) -> None:
+        self.scopes[scope.state.id] = scope
+        self.touch(scope)
+
     def leave(self, scope: InnerScope) -> None:
         """Be done with a scope."""
         if self.scopes.get(scope.state.id) is scope:
             del self.scopes[scope.state.id]
         self._to_look_at.drop(scope.key)
-        scope.owner.inner = tuple(one for one in scope.owner.inner if one is not scope)
         self._to_mend.drop(scope.key)
+
+    def scope_at(self, state: ScopeState) -> Scope | None:
+        """Give the scope of a state, unless that is over."""
+        return self if state is self.state else self.scopes.get(state.id)
 
     def instances_of(self, state: ScopeState) -> dict[tuple[int, int], Instance]:
         """Give what is open in a scope; nothing where that is over."""
-        scope = self if state is self.state else self.scopes.get(state.id)
+        scope = self.scope_at(state)
         return {} if scope is None else scope.instances
 
     def all_scopes(self) -> list[Scope]:
@@ -393,7 +390,7 @@ class Execution(Scope):
         if self._over or self.driving:
             return
         progress = self.state.maps.get(node)
-        if item >= 0 and (progress is None or item >= progress.next):
+        if item >= 0 and (progress is None or not progress.has_begun(item)):
             name = self.program.seats[node].node.name
             raise DefinitionError(f"{name!r}[{item}] of run {self.run_id!r} has not begun: nothing of it starts again")
         try:
@@ -418,12 +415,6 @@ class Execution(Scope):
                     self.kernel.resume(leg, None)
         finally:
             self._advancing = False
-
-    def _invalidate_stale(self) -> None:
-        for scope in (self, *sorted(self.scopes.values(), key=lambda one: one.key)):
-            state = scope.state
-            while self.error is None and (state.decided or state.stale) and (action := plan(state)) is not None:
-                scope._do(action)
 
     def stop(self, status: str) -> None:
         """Start nothing new, cancel what is in flight in key order, and end the run."""
@@ -505,33 +496,15 @@ class Execution(Scope):
             scope.instances.clear()
         self.scopes.clear()
         self.gatekeeper.gates.forget(self.run_id)
-        self.pending.clear()
-        self.askers.clear()
+        self.questions.clear()
         self._tell_end(error)
 
     # People
 
-    def show_pending(self, inst: Instance, seat: Seat, asked: Event) -> None:
-        """Make a question visible; it is durable by now."""
-        self.pending[asked.node, asked.item] = asked
-        self.askers[asked.node, asked.item] = inst, seat
-        if self.on_question is not None:
-            self.on_question()
-
-    def hide_pending(self, inst: Instance) -> None:
-        """Take a question back: it is settled, or the run stops."""
-        if self.pending:
-            for key in [key for key, (asker, _) in self.askers.items() if asker is inst]:
-                del self.pending[key], self.askers[key]
-
-    def awaits_people(self) -> bool:
-        """Say whether everything that is open waits for people only."""
-        asking = {id(inst) for inst, _ in self.askers.values()}
-        return bool(asking) and all(
-            id(inst) in asking or any(leg.inner for leg in (inst, *inst.branches))
-            for scope in self.all_scopes()
-            for inst in scope.instances.values()
-        )
+    @property
+    def pending(self) -> dict[tuple[str, int], Event]:
+        """What people are asked, as it was asked."""
+        return self.questions.pending
 
     # Resuming
 
@@ -554,23 +527,38 @@ class Execution(Scope):
         self._go_on()
 
     def _go_on(self) -> None:
-        waiting, self.deferred = self.deferred, []
+        if self._advancing:
+            return  # a body that was begun has found what it had called before: whoever advances takes that up too
         self._advancing = True  # what was wanted when the log was cut comes first, and what follows from it then
         try:
-            begin_lost_again(self)
-            self._invalidate_stale()  # before any body: one whose input has changed must not start again
-            for scope in sorted(self.scopes.values(), key=lambda one: one.key):
-                if scope.state.failing is not None:
-                    scope.fail()
-            for leg, go_on in sorted(waiting, key=lambda pair: pair[0].key):
-                if leg.coro is not None and leg.inst.is_open:
-                    go_on()
+            self._take_up()
         finally:
             self._advancing = False
+        self.advance()
+
+    def _take_up(self) -> None:
+        begin_lost_again(self)
+        begin_stale_again(self)  # before any body: one whose input has changed must not start again
+        spare_the_rest(self)
+        for scope in sorted(self.scopes.values(), key=lambda one: one.key):
+            if scope.state.failing is not None:
+                scope.fail()
+        for leg, go_on in self._deferred_in_order():
+            if leg.coro is not None and leg.inst.is_open:
+                go_on()
         for scope in self.scopes.values():
             self.touch(scope)
         self.gatekeeper.gates.go_on(self.run_id)
-        self.advance()
+
+    def _deferred_in_order(self) -> Iterator[tuple[Leg, Callable[[], None]]]:
+        waiting: list[tuple[tuple[int, ...], int, Leg, Callable[[], None]]] = []
+        numbers = count()
+        while self.deferred or waiting:  # who goes on may find others to go on with
+            for leg, go_on in self.deferred:
+                heappush(waiting, (leg.key, next(numbers), leg, go_on))
+            self.deferred.clear()
+            _, _, leg, go_on = heappop(waiting)
+            yield leg, go_on
 
     def feed_later(self, scope: Scope) -> None:
         """Rebuild what is open in a scope; its records are fed to it in their turn."""

@@ -111,7 +111,7 @@ class Gates:
         at = base + event.t
         _FACTS.get(event.kind, _nothing)(gated, who, at, event)
         through = self._through.setdefault(run_id, {})
-        if event.kind in ("started", "waiting", "tripped"):
+        if event.kind == "started" or event.status in _BEFORE:
             through[who] = gated
         else:
             through.pop(who, None)
@@ -123,7 +123,8 @@ class Gates:
         if gated.bulkhead is not None:
             self._wake(gated.bulkhead.next(), now)
         if gated.rate is not None and (due := gated.rate.due(now)) is not None:
-            self._wake(gated.rate.first, max(due, now), TIMER if due > now else SIGNAL)
+            # Also where it is due by now: after a resume it may be, of what had waited as for a time until then.
+            self._wake(gated.rate.first, max(due, now), TIMER)
 
     def _wake(self, who: Hashable | None, at: int, rank: int = SIGNAL) -> None:
         fibre = None if who is None else self._waiting.get(who)
@@ -220,6 +221,9 @@ def _gone(gated: Gated, who: Who, at: int) -> None:
     if gated.rate is not None:
         gated.rate.left(who)
 
+
+_BEFORE: Final = frozenset({"bulkhead", "rate_limit", "half-open"})
+"""What the events say of whoever is in front of a gate."""
 
 _FACTS: Final = {
     "started": _started,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orchkit.clock.kernel import TIMER, suspend
+from orchkit.engine.instance import Place
 from orchkit.engine.program import Inside, Site
 from orchkit.model.events import Event
 from orchkit.model.nesting import AGAIN, inner_input, prefix_of
+from orchkit.model.paths import segment_of
 from orchkit.model.protocols import Failure, Outcome
 from orchkit.model.state import ScopeState, end_of, result_of
 
@@ -59,14 +61,24 @@ async def _scope(leg: Leg, site: Site, started: Event, round: int) -> Outcome | 
     state = ex.state.scopes[prefix]
     if state.status == "running":
         assert site.inside is not None
-        key = (*inst.scope.key, inst.node, inst.item, leg.number, started.attempt, round)
-        ex.enter(leg, site.inside.program, state, key)
+        ex.enter(leg, site.inside.program, state, _place(leg, site, started.attempt, round))
         if site.timeout is not None:
             ex.kernel.arm(leg, ex.base + started.t + site.timeout, TIMER)
     outcome: Outcome | None = await suspend()
     if outcome is LOOK:
         outcome = outcome_inside(state)
     return outcome
+
+
+def _place(leg: Leg, site: Site, n: int, round: int) -> Place:
+    inst, name = leg.inst, site.node.name
+    outer, item = inst.scope, inst.item
+    known = None if site.node.key is None else outer.key_of(inst)
+    return Place(
+        (*outer.key, inst.node, item, leg.number, n, round),
+        outer.luck + segment_of(name, item, leg.number, n, round, known),
+        outer.effects + segment_of(name, item, round=round, key=known),
+    )
 
 
 def _judged(leg: Leg, site: Site, started: Event, round: int, outcome: Outcome) -> str | Outcome:

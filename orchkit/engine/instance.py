@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orchkit.clock.kernel import Fibre
 from orchkit.engine.approval import Answer
@@ -15,9 +15,18 @@ from orchkit.model.protocols import Draw, Outcome
 if TYPE_CHECKING:
     from orchkit.engine.context import Context
     from orchkit.engine.execution import Execution
-    from orchkit.engine.scope import InnerScope, Scope
+    from orchkit.engine.inner import InnerScope
+    from orchkit.engine.scope import Scope
 
-__all__ = ["Branch", "Instance", "Leg"]
+__all__ = ["Branch", "Instance", "Leg", "Place"]
+
+
+class Place(NamedTuple):
+    """What a scope is known by: among others, to its luck, and to the receivers of its effects."""
+
+    key: tuple[int, ...]
+    luck: str
+    effects: str
 
 
 class Leg(Fibre):

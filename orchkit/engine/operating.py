@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any
 from orchkit.clock.kernel import suspend
 from orchkit.engine.dropping import begin_again
 from orchkit.model.events import Event
-from orchkit.model.paths import owner_of
 
 if TYPE_CHECKING:
     from orchkit.engine.execution import Execution
     from orchkit.engine.instance import Leg
     from orchkit.engine.program import Site
     from orchkit.model.instances import Open
-    from orchkit.model.state import RunState, ScopeState
+    from orchkit.model.state import ScopeState
 
 __all__ = [
     "again",
     "follow",
     "is_quiet",
-    "next_key",
     "override",
     "pause",
     "skip",
@@ -114,18 +112,6 @@ def follow(execution: Execution, state: ScopeState, key: tuple[int, int]) -> Non
     else:
         wanted = Event(t, "settled", act.node, act.item, generation, status="completed", by=by)
     execution.record(wanted)
-
-
-def next_key(run: RunState, state: ScopeState, node: int, item: int) -> str:
-    """Give what an effect is known by when it is to be another one to its receiver."""
-    path = owner_of(state.prefix) + state.graph.nodes[node].name
-    key = path if item < 0 else f"{path}[{item}]"
-    known = [time for name, time in run.rekeyed.items() if name in (key, path) or (item < 0 and _is_item(name, path))]
-    return f"{key}#{max(known, default=1) + 1}"
-
-
-def _is_item(name: str, path: str) -> bool:
-    return name.startswith(f"{path}[") and "/" not in name[len(path) :]
 
 
 def is_quiet(execution: Execution) -> bool:

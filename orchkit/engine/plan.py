@@ -14,7 +14,8 @@ class Action(NamedTuple):
     """One thing to do.
 
     It is to "follow" what somebody has decided of an instance, "invalidate" one whose input has changed, "skip" a node,
-    "withhold" an effect, "start" an instance, or "close" a map whose items are done.
+    "withhold" an effect, "start" an instance, "spare" an item of a map whose quorum is decided, or "close" a map whose
+    items are done.
     """
 
     verb: str
@@ -49,7 +50,7 @@ def plan(state: ScopeState) -> Action | None:
         withhold = state.withheld and spec.effect and state.standing[node] == READY
         if withhold:
             return Action("withhold", node)
-        action = _of_map(state, node, spec.limit) if spec.kind == "map" else Action("start", node)
+        action = Action("start", node) if spec.over is None else _of_map(state, node, spec.limit)
         if action is not None and not (state.paused and action.verb == "start"):
             return action
     return None
@@ -57,8 +58,8 @@ def plan(state: ScopeState) -> Action | None:
 
 def _of_map(state: ScopeState, node: int, limit: int | None) -> Action | None:
     progress = map_state(state, node)
-    if progress.done == progress.size:
-        return Action("close", node)
+    if progress.over:
+        return Action("spare", node, progress.going.first) if progress.going else Action("close", node)
     if limit is None or progress.running < limit:
         if progress.again:
             return Action("start", node, progress.again.first)

@@ -206,7 +206,7 @@ class Program:
         path = static_path(self.prefix + name) if node.dynamic else self.prefix + name
         own = name == node.name
         gates = tuple(policy for policy in node.policies if isinstance(policy, Shared)) if own else ()
-        params = node.deps if function is None else function.params
+        params = tuple(dep for dep in node.deps if dep.name != "over") if function is None else function.params
         asked = (*params, function.item) if function is not None and function.item is not None else params
         codecs = {p.name: self._codec(p.annotation, f"parameter {p.name!r} of {path!r}") for p in asked}
         return Site(
@@ -238,7 +238,9 @@ class Program:
     def _shared_by(self, policy: Shared, path: str, node: Node) -> str:
         if policy.key is not None:
             return policy.key
-        return "run" if isinstance(policy, Budget) else node.provider or f"{self.graph.name}/{path}"
+        if isinstance(policy, Budget):
+            return "run"
+        return node.provider or f"{static_path(self.graph.name)}/{path}"  # what a body calls is named by its input too
 
     @property
     def gated(self) -> dict[str, Site]:

@@ -128,8 +128,8 @@ def _feed_to(execution: Execution, scope: Scope, inst: Instance, event: Event) -
             scope.begin()
         else:
             kernel.start(inst, pipeline(scope.program.seats[inst.node], inst))
-    elif event.kind == "cancelled":
-        kernel.cancel(inst)
+    elif event.kind == "cancelled" or event.status == "withdrawn":
+        kernel.cancel(inst)  # what else it had under way is cancelled with it: nothing but its own end does that to it
         scope.instances.pop((inst.node, inst.item), None)
     else:
         kernel.resume(fibre, _woken_by(event))
@@ -144,6 +144,8 @@ def _feed_to(execution: Execution, scope: Scope, inst: Instance, event: Event) -
 
 def _listener(inst: Instance, event: Event) -> Fibre | None:
     """Give the fibre that goes on with a record; None where the attempt that it belongs to is known to have ended."""
+    if event.kind in ("asked", "answered", "expired"):
+        return inst  # whatever legs it has had before it escalated
     if event.kind == "judged":
         return inst.listeners.get(("round", event.leg))
     if event.kind == "hedged" or (event.kind == "rejected" and event.status == "deadline"):

@@ -11,17 +11,17 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from orchkit.engine.instance import Instance
+from orchkit.engine.keys import known_as
 from orchkit.engine.policies.retry import retrying
 from orchkit.engine.scope import Scope
 from orchkit.model.events import Event
-from orchkit.model.paths import static_path
 from orchkit.model.protocols import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchkit.engine.execution import Execution
-    from orchkit.engine.program import Program, Seat
+    from orchkit.engine.program import Seat
 
 __all__ = ["Undoing", "undo_next"]
 
@@ -35,13 +35,14 @@ class Undoing(Scope):
         Whose fibre makes the attempts.
     """
 
-    __slots__ = ("execution", "inst", "instances", "key", "program", "state")
+    __slots__ = ("effects", "execution", "inst", "instances", "item_keys", "key", "luck", "program", "state")
 
     def __init__(self, execution: Execution, key: tuple[str, int, int], records: Sequence[Event] = ()) -> None:
         prefix, node, item = key
         self.execution = execution
         self.state = execution.state.scopes[prefix] if prefix else execution.state
-        self.program = _program_at(execution.program, prefix)
+        self.program, self.luck, self.effects = known_as(execution, self.state)
+        self.item_keys = {}
         self.key = execution.key
         self.inst = Instance(self, node, item)
         self.inst.records = deque(records) or None
@@ -65,7 +66,7 @@ class Undoing(Scope):
         self.instances.clear()
         inst.cause = execution.undoing = None
         status, error = ("completed", "") if failure is None else ("failed", str(failure))
-        key = self.effect_key(self.seat.site, inst.item) if self.seat.node.effect else ""
+        key = self.effect_key(inst, self.seat.site) if self.seat.node.effect else ""
         name = self.path(self.seat.site)
         execution.record(
             Event(execution.t(), "undone", name, inst.item, inst.generation, status=status, error=error, key=key)
@@ -88,11 +89,3 @@ def undo_next(execution: Execution) -> bool:
     execution.undoing = Undoing(execution, key)
     execution.undoing.begin()
     return True
-
-
-def _program_at(program: Program, prefix: str) -> Program:
-    for name in static_path(prefix).split("/")[:-1]:
-        inside = program.seats[program.graph.index[name]].site.inside
-        assert inside is not None
-        program = inside.program
-    return program

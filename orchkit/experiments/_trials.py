@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchkit.errors import RunStuck
 from orchkit.experiments._plan import Plan
-from orchkit.model.events import Event, exact_digest
+from orchkit.model.events import ATTEMPT_ENDS, Event, exact_digest
 from orchkit.runs.handle import PastRun, failed_end, last_try
 from orchkit.runs.simulate import simulate
 
@@ -87,7 +87,7 @@ def _totals(events: Sequence[Event]) -> tuple[float, int, int, int]:
         kind = event.kind
         if kind == "started":
             attempts += 1
-        elif kind in ("completed", "failed"):
+        elif kind in ATTEMPT_ENDS:  # the cancelled too: the leg of a hedge that lost has cost what it cost
             cost += event.cost
             tokens += event.tokens
             if kind == "failed" and event.body["type"] == "KeyboardInterrupt":

@@ -16,7 +16,7 @@ from orchkit.model.steps import Ref
 
 __all__ = [
     "Checker", "choice", "count", "feeds", "field_names", "fields", "flag", "function_of", "label", "name_of", "nodes",
-    "path", "seconds", "seed", "tags",
+    "path", "quorum", "seconds", "seed", "tags",
 ]  # fmt: skip
 
 Checker = Callable[[str, str, Any], Any]
@@ -46,6 +46,17 @@ def count(where: str, name: str, value: Any) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
     raise _refusal(where, name, value, "give how many, a whole number from 1, or None for all")
+
+
+def quorum(where: str, name: str, value: Any) -> int | float | None:
+    """Take how many of a list must deliver, or which share of them, or None."""
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return int(value)
+    if isinstance(value, float) and 0 < value < 1:
+        return float(value)
+    raise _refusal(where, name, value, "give how many must deliver, a whole number from 1, or a share between 0 and 1")
 
 
 def seconds(where: str, name: str, value: Any) -> float | None:

@@ -18,7 +18,7 @@ from orchkit.runs.unlike import shown_pair
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Diff", "diff"]
+__all__ = ["Diff", "cell_of", "diff", "texts_of", "where_of"]
 
 _LINES = 8
 
@@ -123,7 +123,7 @@ class Diff:
         import pandas as pd
 
         rows = [
-            (one.node, pd.NA if one.item < 0 else one.item, one.what, _cell(one.a), _cell(one.b), one.first)
+            (one.node, pd.NA if one.item < 0 else one.item, one.what, cell_of(one.a), cell_of(one.b), one.first)
             for one in self._differences
         ]
         frame = pd.DataFrame(rows, columns=["node", "item", "what", "a", "b", "first"], dtype=object)
@@ -151,13 +151,13 @@ class Diff:
         how = "exact" if self.exact else "canonical, without times"
         if not self:
             return f"runs {a} and {b} are equal ({how})"
-        parts = dict.fromkeys(_where(one) for one in self._differences if one.first)
+        parts = dict.fromkeys(where_of(one) for one in self._differences if one.first)
         said = f"runs {a} and {b} part at {', '.join([*parts][:_LINES])}{', ...' if len(parts) > _LINES else ''}"
         return f"{said}; their logs are equal ({how})" if self.equal else said
 
     def _told(self) -> Iterator[tuple[str, str, str, str]]:
         for one in self._shown():
-            yield _where(one), one.what, *_texts(one.a, one.b)
+            yield where_of(one), one.what, *texts_of(one.a, one.b)
 
     def _shown(self) -> list[Difference]:
         return [one for one in self._differences if one.first][:_LINES]
@@ -167,7 +167,7 @@ class Diff:
         left = [one for one in self._differences if one not in shown]
         if not left:
             return ""
-        where = [*dict.fromkeys(_where(one) for one in left)]
+        where = [*dict.fromkeys(where_of(one) for one in left)]
         listed = ", ".join(where[:_LINES]) + (", ..." if len(where) > _LINES else "")
         return f"{len(left)} more in .frame: {listed}"
 
@@ -187,18 +187,21 @@ class Diff:
         return "".join(parts)
 
 
-def _where(one: Difference) -> str:
+def where_of(one: Difference) -> str:
+    """Name the node or item of a difference."""
     if not one.node:
         return "the run"
     return one.node if one.item < 0 else f"{one.node}[{one.item}]"
 
 
-def _texts(a: Any, b: Any) -> tuple[str, str]:
+def texts_of(a: Any, b: Any) -> tuple[str, str]:
+    """Show both sides of a difference."""
     one, other = shown_pair(a, b)
     return "(nothing)" if a is NOTHING else one, "(nothing)" if b is NOTHING else other
 
 
-def _cell(value: Any) -> Any:
+def cell_of(value: Any) -> Any:
+    """Give what a frame shows of one side."""
     import pandas as pd
 
     return pd.NA if value is NOTHING else value

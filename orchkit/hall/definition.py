@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
 from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-from orchkit.errors import DefinitionError, GraphError, GraphWarning
+from orchkit.errors import DefinitionError
 from orchkit.hall import arguments
 from orchkit.hall.holding import Holding, held
+from orchkit.hall.maps import own_of_map
 from orchkit.hall.options import node_from, node_of, restacked
-from orchkit.model.build import build_graph
-from orchkit.model.doubts import doubts
-from orchkit.model.graph import Graph
 from orchkit.model.merging import Rule, SharedModel
-from orchkit.model.places import Place, here
 from orchkit.model.policies import (
     Breaker,
     Budget,
@@ -32,8 +27,7 @@ from orchkit.model.policies import (
     Retry,
     Timeout,
 )
-from orchkit.model.problems import Problem
-from orchkit.model.steps import Node
+from orchkit.model.steps import ITEM, Node
 from orchkit.model.wording import nearest
 
 if TYPE_CHECKING:
@@ -43,34 +37,11 @@ __all__ = ["Definition"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 OnError = Literal["fail", "skip"]
-_CHECKING: ContextVar[tuple[Definition, ...]] = ContextVar("orchkit_checking", default=())  # by this thread
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Definition(Holding):
-    """Nodes, their policies and a shared context; it knows nothing of runs, and users have it as part of `Workflow`.
-
-    Parameters
-    ----------
-    name : str
-    input : type
-    output : str or None
-    redact : iterable of str
-    """
-
-    def __init__(self, name: str, *, input: Any, output: str | None, redact: Iterable[str]) -> None:
-        if not isinstance(name, str) or not name.strip():
-            raise DefinitionError(f"Workflow({name!r}): give it a name; its runs are recorded under it")
-        self.name = name
-        self._input = input
-        self._output = arguments.label(f"Workflow({name!r})", "output", output)
-        self._redact = frozenset(arguments.tags(f"Workflow({name!r})", "redact", redact))
-        self._nodes: dict[str, Node] = {}
-        self._shared: SharedModel | None = None
-        self._graph: Graph | None = None
-        self._doubts: tuple[Problem, ...] = ()
-        self._said: set[str] = set()
-        self._place = here("orchkit.hall")
+    """Nodes, their policies and a shared context; it knows nothing of runs, and users have it as part of `Workflow`."""
 
     @overload
     def step(self, fn: F, /) -> F: ...
@@ -189,10 +160,30 @@ class Definition(Holding):
         return self._decorate("step", fn, options)
 
     @overload
-    def map(self, *, over: Any, limit: int | None = None, body: None = None, **options: Any) -> Callable[[F], F]: ...
+    def map(
+        self,
+        *,
+        over: Any,
+        limit: int | None = None,
+        key: Callable[[Any], Any] | None = None,
+        body: None = None,
+        quorum: int | float | None = None,
+        stream: bool = False,
+        **options: Any,
+    ) -> Callable[[F], F]: ...
     @overload
     def map(
-        self, name: str | None = None, /, *, over: Any, body: Definition, limit: int | None = None, **options: Any
+        self,
+        name: str | None = None,
+        /,
+        *,
+        over: Any,
+        limit: int | None = None,
+        key: Callable[[Any], Any] | None = None,
+        body: Definition,
+        quorum: int | float | None = None,
+        stream: bool = False,
+        **options: Any,
     ) -> None: ...
     def map(  # type: ignore[misc]  # the first overload takes no name
         self,
@@ -201,12 +192,13 @@ class Definition(Holding):
         *,
         over: Any,
         limit: int | None = None,
+        key: Any = None,
         body: Any = None,
+        quorum: Any = None,
+        stream: Any = False,
         **options: Any,
     ) -> Any:
         """Add a step that runs once for each element of a list; its result is a list in the order of the items.
-
-        With ``on_error="skip"`` an item that fails is left out of the list, and the result is degraded.
 
         Parameters
         ----------
@@ -216,10 +208,26 @@ class Definition(Holding):
             The node whose list it goes over; the function gets each element as ``item``.
         limit : int, >= 1, optional
             How many items run at once.
+        key : callable, optional
+            ``key(item)``, a text or a whole number that only this item has: luck and effects go by it instead of by
+            the index, so that another order of the list leaves each item's as they are. Plain, quick and pure; asked
+            once for each item, before the first begins (of a streaming map, before it begins). A failing key, and two
+            items with one key, fail the map.
         body : Workflow, optional
             What each item goes through, as its input, instead of one function. Nothing is decorated then.
+        quorum : int, >= 1, or float, 0 < quorum < 1, optional
+            How many items are enough, or which share of the list, rounded up: as soon as so many have delivered, what
+            is in flight is cancelled in the order of the items, what has not begun never begins, and the result is
+            what has been delivered, in item order. Failures do not matter as long as the quorum can be met; when it
+            cannot, the map fails in ``QuorumMissed``, a list that is too short at once. An empty list gives an empty
+            one.
+        stream : bool
+            Of a map over a map, or over an approval for each item: an item begins as soon as its own source has
+            delivered, and not when the whole list is there. It bears its source's index. The other inputs are awaited
+            as usual.
         **options
-            As in `step`; they hold for each item.
+            As in `step`; they hold for each item. With ``on_error="skip"`` an item that fails is left out of the
+            list, with ``on_error="collect"`` an `ItemFailed` stands in its place; the result is degraded.
 
         Returns
         -------
@@ -230,8 +238,30 @@ class Definition(Holding):
         ------
         DefinitionError
             For options that make no sense.
+
+        Notes
+        -----
+        With a quorum, ``on_error`` says what its being missed does to the run, ``"fail"`` or ``"skip"``. What an item
+        of a streaming map sees of the shared context came before the source map, or was written by its own source;
+        when an item that it has used starts again, all of the streaming map does.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("offers", input=list)
+        >>> @wf.map(over="input", on_error="skip")
+        ... async def ask(item: int, ctx: ok.Context) -> str:
+        ...     await ctx.sleep(item)
+        ...     return f"offer after {item} s"
+        >>> @wf.map(over="ask", stream=True, quorum=2)
+        ... def check(item: str) -> str:
+        ...     return item.replace("offer", "good")
+        >>> wf.simulate([3, 60, 1, 2], world=ok.World()).result()
+        ['good after 1 s', 'good after 2 s']
         """
-        own = {"over": arguments.name_of("map", "over", over), "limit": arguments.count("map", "limit", limit)}
+        where = "map" if name is None else f"map({name!r})"
+        given = {"over": over, "limit": limit, "key": key, "quorum": quorum, "stream": stream}
+        own = own_of_map(where, options, given)
         if body is not None:
             body_ = held(f"map({name!r})", "body", body)
             self._add(node_of("map", body_.name if name is None else name, options, own | {"workflow": body_}))
@@ -271,6 +301,7 @@ class Definition(Holding):
         *,
         answer: Any = bool,
         show: Any = None,
+        over: Any = None,
         prefill: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         after: Any = (),
@@ -285,9 +316,12 @@ class Definition(Holding):
         answer : type
             What an answer must be: a pydantic model, or a plain type.
         show : str or callable, optional
-            The node whose value is to be judged.
+            The node whose value is to be judged; with `over`, ``"item"`` is the element, and the default.
+        over : str or callable, optional
+            The node whose list it goes over: each element is a question of its own, ``review[3]``, all of them are
+            open at once, and the value is the list of the answers in item order, None for one that came too late.
         prefill : mapping of str to str or callable, optional
-            Fields of the answer and the nodes whose values they start from.
+            Fields of the answer and the nodes whose values they start from; with `over` also ``"item"``.
         timeout : float, seconds, > 0, <= 1e9, optional
             How long the question stays open, from when it is asked. Without an answer in time the value is None.
         after : str, callable, or several, optional
@@ -299,16 +333,31 @@ class Definition(Holding):
         ------
         DefinitionError
             For arguments that make no sense. Whether the nodes are there is checked with the graph.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("letters", input=list)
+        >>> wf.approval("review", over="input", answer=bool)
+        >>> @wf.step
+        ... def send(input: list, review: list[bool]) -> list:
+        ...     return [text for text, good in zip(input, review) if good]
+        >>> def judge(inputs: dict, rng: object) -> bool:
+        ...     return inputs["item"] != "a threat"
+        >>> wf.simulate(["a thank-you", "a threat"], world=ok.World(review=ok.person(60, answers=judge))).result()
+        ['a thank-you']
         """
         if not isinstance(name, str):
             raise DefinitionError(f"approval({name!r}): give it a name; steps get the answer by it")
         where = f"approval({name!r})"
+        show = ITEM if show is None and over is not None else show
         self._add(
             Node(
                 name,
                 "approval",
                 answer=answer,
                 show=None if show is None else arguments.name_of(where, "show", show),
+                over=None if over is None else arguments.name_of(where, "over", over),
                 prefill=arguments.fields(where, "prefill", prefill),
                 timeout=arguments.seconds(where, "timeout", timeout),
                 after=arguments.nodes(where, "after", after),
@@ -378,19 +427,6 @@ class Definition(Holding):
         self._add(node_from(kind, fn, options, own))
         return fn
 
-    def _add(self, node: Node) -> None:
-        before = self._nodes.get(node.name)
-        if before is not None and (before.fn is None) != (node.fn is None):
-            raise DefinitionError(
-                f"{node.name!r} is {_a(before)} already and cannot become {_a(node)}: give one of them another name, "
-                "or run the cell that makes the workflow again"
-            )
-        if node.fn is None:
-            node = replace(node, place=here("orchkit.hall"))
-        self._nodes[node.name] = node  # a cell that runs again replaces its node, in place
-        self._graph = None
-        self._said = set()
-
     def using(self, **stacks: Policy | Only | Iterable[Policy] | None) -> Self:
         """Give a variant with other policies; this workflow stays as it is.
 
@@ -459,73 +495,3 @@ class Definition(Holding):
         if name not in self._nodes:
             raise DefinitionError(f"policies({name!r}): no such node; {nearest(name, self._nodes)}")
         return self._nodes[name].policies
-
-    def checked(self) -> Graph:
-        """Give the checked graph.
-
-        Raises
-        ------
-        GraphError
-            With all that is wrong, at once.
-        """
-        held = _CHECKING.get()
-        if any(one is self for one in held):
-            raise GraphError(
-                f"workflow {self.name!r} holds itself; repeat by wf.loop, which is bounded",
-                problems=(f"workflow {self.name!r} holds itself; repeat by wf.loop, which is bounded",),
-            )
-        token = _CHECKING.set((*held, self))
-        try:
-            if self._graph is None or any(self._is_old(node) for node in self._graph.nodes):
-                graph = build_graph(
-                    self.name, self._nodes.values(), self._input, self._output, self._shared, self._redact, self._place
-                )
-                # Kept before anybody is warned: where warnings are errors, the second call gives the graph.
-                self._graph, self._doubts = graph, doubts(graph)
-                self._warn()
-        finally:
-            _CHECKING.reset(token)
-        return self._graph
-
-    @staticmethod
-    def _is_old(node: Node) -> bool:
-        return node.workflow is not None and node.workflow.checked() is not node.body
-
-    def warnings(self) -> list[str]:
-        """Give what is doubtful in the graph, a sentence each; it runs all the same.
-
-        Python warns of them too, by `GraphWarning`, once for each definition, when it is first drawn or run.
-
-        Returns
-        -------
-        list of str
-
-        Raises
-        ------
-        GraphError
-            With all that is wrong, at once.
-
-        Examples
-        --------
-        >>> import orchkit as ok
-        >>> wf = ok.Workflow("hello", input=str)
-        >>> @wf.step
-        ... def greet(input: str) -> str: ...
-        >>> wf.warnings()
-        []
-        """
-        self.checked()
-        return [doubt.text for doubt in self._doubts]
-
-    def _warn(self) -> None:
-        new = [doubt for doubt in self._doubts if doubt.text not in self._said]
-        self._said.update(doubt.text for doubt in new)  # of variants too: each would only say it again
-        for doubt in new:
-            # At the line that is to be changed: whoever draws or runs the workflow may be a notebook's own code.
-            place = doubt.place or self._place or Place("<orchkit>", 1)
-            warning = GraphWarning(f"workflow {self.name!r}: {doubt}")
-            warnings.warn_explicit(warning, GraphWarning, place.file, place.line)
-
-
-def _a(node: Node) -> str:
-    return f"{'an' if node.kind == 'approval' else 'a'} {node.kind}"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchkit.errors import DefinitionError
 from orchkit.hall import arguments
+from orchkit.hall.nodes import Nodes
 from orchkit.hall.options import node_of
-from orchkit.model.steps import Node
 
 if TYPE_CHECKING:
     from orchkit.hall.definition import Definition
@@ -16,13 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["Holding", "held"]
 
 
-class Holding:
+class Holding(Nodes):
     """The part of a definition by which it holds others."""
-
-    name: str
-
-    def _add(self, node: Node) -> None:
-        raise NotImplementedError
 
     def call(self, name: str, workflow: Definition, *, input: Any = "input", **options: Any) -> None:
         """Add a workflow as a node; its own nodes have paths such as ``enrich/extract``.

@@ -12,7 +12,7 @@ from orchkit.clock.ids import wall_micro
 from orchkit.errors import AnswerInvalid, AnswerLate, ApprovalError, ApprovalUnknown, DefinitionError, OrchkitError
 from orchkit.hall.opened import open_store
 from orchkit.hall.store import Store
-from orchkit.model.questions import question_id
+from orchkit.model.questions import asking_order, question_id
 from orchkit.model.records import ANSWER
 from orchkit.runs.live import present
 
@@ -82,7 +82,7 @@ class Inbox:
         import pandas as pd
 
         now = wall_micro()
-        rows = sorted(self._rows(now), key=lambda row: (row["deadline"] is None, row["deadline"] or 0, row["asked"]))
+        rows = sorted(self._rows(now), key=_in_turn)
         frame = pd.DataFrame([tuple(row[name] for name in _COLUMNS) for row in rows], columns=list(_COLUMNS))
         for name in ("item", "kept", "executed_by"):
             frame[name] = frame[name].astype("Int64")
@@ -252,6 +252,10 @@ def inbox(store: str | os.PathLike[str] | Store) -> Inbox:
     Inbox('lab.duckdb', 0 open)
     """
     return Inbox(store if isinstance(store, Store) else open_store(store))
+
+
+def _in_turn(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["deadline"] is None, row["deadline"] or 0, asking_order(row["asked"], row["id"])
 
 
 def _text(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from orchkit.errors import DefinitionError
@@ -56,7 +57,15 @@ def node_from(kind: Any, fn: Any, options: Mapping[str, Any], own: Mapping[str, 
     DefinitionError
         For an option that is not there, or a value that makes no sense.
     """
-    return node_of(kind, fn.__name__, options, {**own, "fn": fn}, f"@wf.{kind} of {fn.__name__!r}")
+    node = node_of(kind, fn.__name__, options, {**own, "fn": fn}, f"@wf.{kind} of {fn.__name__!r}")
+    return _with_those_of(node, fn, options) if isinstance(fn, Step) else node
+
+
+def _with_those_of(node: Node, step: Step, options: Mapping[str, Any]) -> Node:
+    """Give a node the options that its step was made with, where its place in the graph says nothing else."""
+    kept = {name: value for name, value in step.options if name not in options}
+    rest = [policy for policy in kept.pop("policies", ()) if node.policy(policy.kind) is None]
+    return replace(node, policies=in_order([*node.policies, *rest]), **kept)
 
 
 def node_of(kind: Any, name: Any, options: Mapping[str, Any], own: Mapping[str, Any], where: str = "") -> Node:
@@ -77,6 +86,10 @@ def node_of(kind: Any, name: Any, options: Mapping[str, Any], own: Mapping[str, 
     if unknown:
         there = ", ".join([*_POLICIES, *_CHECKS, *own])
         raise DefinitionError(f"{where}: no option {unknown[0]!r}; there are: {there}")
+    if options.get("on_error") == "collect":
+        raise DefinitionError(
+            f"{where}: on_error='collect' is for maps: it keeps an item's place; use 'fail' or 'skip'"
+        )
     checked = {name: _CHECKS[name](where, name, value) for name, value in options.items()}
     return Node(name, kind, policies=policies, **own, **checked)
 

@@ -151,13 +151,15 @@ class Run(Looked, Stepping):
     def pending(self) -> list[str]:
         """Give the names of the approvals that are open, as they were asked; returns at once.
 
+        One of an approval for each item bears its index, ``review[3]``; `answer` takes it as it is.
+
         Returns
         -------
         list of str
             Empty when nothing is asked, or the run has ended. Of a run that is suspended or orphaned: what it will
             ask again once it is resumed.
         """
-        return [event.node for event in self._handle.pending()]
+        return [question_id(event.node, event.item) for event in self._handle.pending()]
 
     def question(self, name: str, *, item: int | None = None) -> Any:
         """Give what an open approval shows; returns at once.
@@ -202,7 +204,7 @@ class Run(Looked, Stepping):
         by : str
             Who answers; recorded.
         item : int, optional
-            Which one, where several are open under the name.
+            Which one, where several are open under the name; ``answer("review[3]", ...)`` says so too.
 
         Returns
         -------

@@ -10,6 +10,7 @@ from orchkit.errors import DefinitionError, OrchkitError
 from orchkit.hall.registry import find_graph, find_workflow, is_known
 from orchkit.hall.run import Run
 from orchkit.hall.storefile import StoreFile
+from orchkit.model.questions import asking_order
 from orchkit.runs import live
 from orchkit.runs.approvers import checked_approver
 from orchkit.runs.clerk import Approver
@@ -121,14 +122,21 @@ class Store(StoreFile):
         return event_frame(self._kept.head(run_id), self._kept.events(run_id))
 
     def pending(self) -> pd.DataFrame:
-        """List the open questions of runs without an end, a row each: run, node, item, asked (s), shown (JSON)."""
+        """List the open questions of runs without an end, a row each: run, node, item, asked (s), shown (JSON).
+
+        Run by run, in the order in which they were asked.
+        """
         frame: pd.DataFrame = self._kept.frame(
             """select a.run, a.node, a.item, a.asked, a.shown from approval a join run r using (run)
                where a.status = 'asked' and r.status in ('open', 'suspended') and not exists (
                    select 1 from event e where e.run = a.run and e.node = a.node and e.kind = 'invalidated'
-                   and e.generation > a.generation and (e.item is null or e.item = a.item))"""
+                   and e.generation > a.generation and (e.item is null or e.item = a.item))
+               order by r.started, a.run"""
         )
-        return frame
+        items = frame["item"].fillna(-1).astype(int)
+        runs = frame.groupby("run", sort=False).ngroup()
+        turns = list(zip(runs, map(asking_order, frame.asked, frame.node, items), strict=True))
+        return frame.iloc[sorted(range(len(turns)), key=turns.__getitem__)].reset_index(drop=True)
 
     def sql(self, query: str) -> pd.DataFrame:
         """Query the store: views ``event``, ``attempt``, ``node_run``, ``effect``, ``approval``, ``lineage``, ``run``.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import networkx
 
+    from orchkit.hall.checking import CheckReport
     from orchkit.sim.world import World
 
 __all__ = ["Workflow"]
@@ -63,6 +64,22 @@ class Workflow(Definition):
     Steps get what is recorded, so they get the asterisks too, also in the run that was given the secret: a step
     that needs the secret itself takes it from ``ctx.deps``, which `start` hands over by ``deps=`` and nobody records.
 
+    What runs when is one rule. A node waits until each of its data inputs has settled. Then it runs if all inputs that
+    it requires are live and, where routes name it, one of them has picked it. It is skipped when one that it requires
+    was skipped, when all its data inputs were, or when every route that names it went elsewhere. A parameter with a
+    default takes that when its source was skipped. A target of several routes runs when the first picks it, once.
+    ``after=`` orders without data, and waits for the skipped too. A node without inputs starts at once. Nothing else
+    holds a node back: neither slow siblings nor a person who is awaited elsewhere.
+
+    A node that fails in spite of its policies fails the run: nothing new starts, what is in flight is cancelled and
+    recorded so, and what people were asked stays answerable for a resume. With ``on_error="skip"`` it counts as
+    skipped, and a run in which a sink still completes is degraded.
+
+    A path names what ran: ``lookup[3]`` an item, ``enrich/extract`` a node of a called workflow, ``polish#2/critic``
+    one of a loop's second round, ``enrich~2/extract`` one of the second attempt at ``enrich``, and
+    ``agent/search(3f2a91c0)`` what the body of ``agent`` has called: with its key, or a digest of what it was given.
+    So a child keeps its name whatever happens before it, and a resume finds it.
+
     Values are JSON by pydantic with the type that is annotated. Bytes are kept as they are, ``numpy.ndarray`` as npy,
     frames of pandas and tables of pyarrow as an Arrow IPC stream. Arrays, frames and tables need their annotation
     where they are made and where they are used, also inside containers and models. Nothing is pickled.
@@ -76,6 +93,25 @@ class Workflow(Definition):
     ...     return f"Hello {input}"
     >>> wf.simulate("Dana", world=ok.World()).result()
     'Hello Dana'
+
+    Of two branches that a route leads to one is skipped, and what comes after both gets along without it:
+
+    >>> wf = ok.Workflow("letter", input=str)
+    >>> @wf.route(to=["answer", "refuse"])
+    ... def choose(input: str) -> str:
+    ...     return "refuse" if "refund" in input else "answer"
+    >>> @wf.step
+    ... def answer(input: str) -> str:
+    ...     return "Yes."
+    >>> @wf.step
+    ... def refuse(input: str) -> str:
+    ...     return "No."
+    >>> @wf.step
+    ... def send(answer: str | None = None, refuse: str | None = None) -> str:
+    ...     return f"sent: {answer or refuse}"
+    >>> run = wf.simulate("my refund", world=ok.World())
+    >>> run.result(), [event.node for event in run.log if event.kind == "skipped"]
+    ('sent: No.', ['answer'])
 
     >>> wf = ok.Workflow("login", input=dict, redact=("api_key",))
     >>> @wf.step
@@ -246,15 +282,101 @@ class Workflow(Definition):
         DefinitionError
             If the input does not fit, or another argument makes no sense.
         """
-        # Only here: who resumes a run in a new process waits for each import.
-        from orchkit.runs.simulate import prepare, simulate
+        from orchkit.runs.simulate import (
+            simulate,
+        )  # only here: who resumes a run in a new process waits for each import
+
+        _durability("simulate", "durability", durability)
+        seed = arguments.seed("simulate", "seed", seed)
+        program = self._simulated("simulate", world, faults)
+        value = dump_input(program, input)
+        return Run(simulate(program, value, seed=seed, survive=durability in ("group", "strict")))
+
+    def _simulated(self, where: str, world: World, faults: Faults | None) -> Program:
+        from orchkit.runs.simulate import prepare
         from orchkit.sim.world import World
 
         if not isinstance(world, World):
-            raise DefinitionError(f"simulate(world={world!r}): give an ok.World(...)")
-        _durability("simulate", "durability", durability)
-        seed = arguments.seed("simulate", "seed", seed)
+            raise DefinitionError(f"{where}(world={world!r}): give an ok.World(...)")
         program = prepare(self.checked(), world, checked_faults(faults))
         refuse_misses(program)
+        return program
+
+    def check(
+        self,
+        input: Any,
+        *,
+        world: World,
+        faults: Faults | None = None,
+        seed: int = 0,
+        points: int | None = None,
+    ) -> CheckReport:
+        """Crash a simulated run after every record, resume it each time, and compare what it comes to; blocks.
+
+        Parameters
+        ----------
+        input : object
+        world : World
+            How nodes and people behave.
+        faults : Faults, optional
+            What else goes wrong. An ``ok.faults.crash`` among them comes in the resumed runs as well, so these crash
+            twice.
+        seed : int
+            Decides all luck.
+        points : int, >= 1, optional
+            How many crashes to try, an even sample of the log with its first and its last record. Without it: all. The
+            time that all take grows with the square of the log's length.
+
+        Returns
+        -------
+        CheckReport
+            Its `ok`: every resumed run ends equal, and nothing with a recorded outcome executed again. It shows itself.
+
+        Raises
+        ------
+        SimulationError
+            If something real could happen by accident, before anything runs; the same worlds are refused as by
+            `simulate`.
+        DefinitionError
+            If the input does not fit, or another argument makes no sense.
+
+        Notes
+        -----
+        A crash costs no time. An attempt in flight starts again under its own number, with the same luck and the same
+        idempotency key (`CheckReport.repeated`): a modelled one ends when it would have, a body starts from its top.
+        So a run in which a body was cut is compared without times, any other to the last digit of each.
+
+        Bodies that the world does not model run once more in every resumed run that comes to them, which is up to two
+        times more than there are points; with ``ok.real`` effects do too, under one key each time.
+
+        It knows this world and this seed: what other luck leads to, ask with another `seed`. And it knows nothing of
+        what receives an effect, only which effects may come twice.
+
+        Examples
+        --------
+        >>> import orchkit as ok
+        >>> wf = ok.Workflow("letter", input=str)
+        >>> @wf.step(retry=ok.Retry(2))
+        ... def draft(input: str) -> str:
+        ...     return f"Dear {input}"
+        >>> @wf.step(effect=True)
+        ... def send(draft: str) -> str: ...
+        >>> world = ok.World(draft=ok.fake("Dear Dana", latency=3.0), send=ok.skip_effect("sent"))
+        >>> report = wf.check("Dana", world=world)
+        >>> report
+        check of 'letter': 6 crash points, every resumed run ends equal
+          all 6 to the last digit of each time
+          2 attempts were cut and started again: draft, send
+          1 of them is an effect, which its receiver has to know again by its key:
+            send: v69d5b1a9da85:send, after record 4
+        >>> report.ok, [effect.node for effect in report.doubled]
+        (True, ['send'])
+        """
+        from orchkit.hall.checking import CheckReport
+        from orchkit.runs.crashcheck import check_crashes
+
+        seed = arguments.seed("check", "seed", seed)
+        most = arguments.count("check", "points", points)
+        program = self._simulated("check", world, faults)
         value = dump_input(program, input)
-        return Run(simulate(program, value, seed=seed, survive=durability in ("group", "strict")))
+        return CheckReport(self.name, check_crashes(program, value, seed=seed, most=most))

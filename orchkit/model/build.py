@@ -18,7 +18,7 @@ from orchkit.model.merging import SharedModel
 from orchkit.model.places import Place
 from orchkit.model.policies import Escalate
 from orchkit.model.problems import Problem
-from orchkit.model.steps import Function, Node, Param, read
+from orchkit.model.steps import ITEM, Function, Node, Param, read
 from orchkit.model.storable import unstorable, unstorable_input
 from orchkit.model.wording import nearest
 from orchkit.model.writers import wrong_fields
@@ -114,5 +114,6 @@ def _bound(node: Node, function: Function | None, body: Graph | None = None) -> 
         deps.append(Param("over", node.over, ANY, True))
     deps += [Param(source, source, ANY, True) for _, source in node.feeds if source != node.over]
     shown = [node.show] if node.show is not None else []
-    deps += [Param(source, source, ANY, True) for source in (*shown, *(source for _, source in node.prefill))]
+    named = (source for source in (*shown, *(source for _, source in node.prefill)) if source != ITEM)
+    deps += [Param(source, source, ANY, True) for source in named]
     return replace(node, function=function, deps=tuple(deps), body=body)

@@ -31,7 +31,7 @@ from orchkit.model.apart import (
     take_apart,
 )
 from orchkit.model.arrays import alike
-from orchkit.model.inner import equal, same, secrets_of
+from orchkit.model.inner import equal, lost, same, secrets_of
 from orchkit.model.kinds import kind_of
 from orchkit.model.plain import NO_NAN, checked_text, has_bytes, plain, refusal, shown, whose
 from orchkit.model.schema import Adapted, adapted
@@ -135,7 +135,7 @@ def _discreet(dump: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
 
 
 def _writer(adapter: Adapted, from_json: Callable[[Any], Any], names: frozenset[str]) -> Callable[[Any, str], Any]:
-    validate, dump, ambiguous, hides = adapter.validate, adapter.dump, adapter.ambiguous, adapter.hides
+    validate, dump, hides = adapter.validate, adapter.dump, adapter.hides
 
     def to_json(value: Any, node: str) -> Any:
         valid = validate(value)
@@ -148,7 +148,7 @@ def _writer(adapter: Adapted, from_json: Callable[[Any], Any], names: frozenset[
             raise
         except Exception as error:
             raise _unstorable(valid, node, first_line(error)) from error
-        _check_readable(valid, json, node, from_json, ambiguous)
+        _check_readable(valid, json, node, from_json, adapter)
         return json
 
     return to_json
@@ -203,6 +203,8 @@ def _dump_apart(
         raise _unstorable(valid, node, f"its record cannot be read back: {one_line(error)}") from error
     if parts.binary:
         _check_parts(adapter.dump(back, by_alias=False, round_trip=True, warnings=False), parts, node)
+    if adapter.loose:
+        _check_types(valid, back, names, node)
     if adapter.ambiguous and not same(valid, back, names):
         raise _ambiguous(valid, back, node)
     return json
@@ -240,14 +242,29 @@ def _annotate(value: Any) -> str:
     return f"annotate it as {cls.__module__.partition('.')[0]}.{cls.__name__}"
 
 
-def _check_readable(valid: Any, json: Any, node: str, from_json: Callable[[Any], Any], ambiguous: bool) -> None:
+def _check_readable(valid: Any, json: Any, node: str, from_json: Callable[[Any], Any], adapter: Adapted) -> None:
     # Read back at once: what cannot be read would otherwise fail in whoever comes next, or after a restart.
     try:
         back = from_json(json)
     except Exception as error:
         raise _unstorable(valid, node, f"its JSON cannot be read back: {one_line(error)}") from error
-    if ambiguous and not equal(valid, back):
+    if adapter.loose and not equal(valid, back, unsure=False):
+        _check_types(valid, back, _NO_NAMES, node)
+    if adapter.ambiguous and not equal(valid, back):
         raise _ambiguous(valid, back, node)
+
+
+def _check_types(valid: Any, back: Any, names: frozenset[str], node: str) -> None:
+    place = lost(valid, back, names)
+    if place is not None:
+        path, one, other = place
+        raise refusal(
+            one,
+            path,
+            node,
+            f"it would come back as {shown(other)} ({type(other).__name__}), for the annotation does not say what it "
+            f"is; name {type(one).__name__} there, among others by a discriminator, or return plain JSON",
+        )
 
 
 def _ambiguous(valid: Any, back: Any, node: str) -> CodecError:

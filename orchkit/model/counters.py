@@ -9,10 +9,11 @@ from __future__ import annotations
 from bisect import insort
 from typing import Any
 
+from orchkit.model.smallest import SmallestFirst
 from orchkit.model.standings import DONE, IDLE, OPEN, READY, SKIPPED
 from orchkit.model.state import ScopeState
 
-__all__ = ["begin", "count_edges", "recount", "take_back", "tell_followers", "touch"]
+__all__ = ["begin", "count_edges", "recount", "take_back", "tell_followers", "touch", "touch_again"]
 
 
 def begin(state: ScopeState) -> None:
@@ -25,10 +26,20 @@ def begin(state: ScopeState) -> None:
 def touch(state: ScopeState, node: int) -> None:
     """Let the plan look at a node that may start now, or is to be skipped."""
     if state.standing[node] == IDLE and (
-        state.doomed(node) or (not state.waits[node] and (not state.graph.routes[node] or state.picked[node]))
+        state.doomed(node)
+        or (
+            (not state.graph.routes[node] or state.picked[node])
+            and (not state.waits[node] or (state.waits[node] == 1 and _can_stream(state, node)))
+        )
     ):
         state.standing[node] = READY
         insort(state.ready, node)
+
+
+def _can_stream(state: ScopeState, node: int) -> bool:
+    """Say whether the one that a node still waits for is a map that it streams over, and has delivered something."""
+    source = state.graph.stream_of[node]
+    return source in state.maps and state.standing[source] == OPEN and state.maps[source].got > 0
 
 
 def tell_followers(state: ScopeState, node: int, live: bool, value: Any) -> None:
@@ -59,19 +70,21 @@ def take_back(state: ScopeState, node: int) -> None:
             state.live[target] -= dep.data
         elif dep.required:
             state.lost[target] -= 1
-        _touch_again(state, target)
+        touch_again(state, target)
     picks = value if isinstance(value, list) else [value]
     for target in state.graph.targets[node]:
         state.routes[target] += 1
         if live and state.graph.nodes[target].name in picks:
             state.picked[target] -= 1
-        _touch_again(state, target)
+        touch_again(state, target)
 
 
-def _touch_again(state: ScopeState, node: int) -> None:
+def touch_again(state: ScopeState, node: int) -> None:
+    """Let the plan look at a node that has not begun, or not any more."""
     if state.standing[node] == READY:
         state.standing[node] = IDLE
-        state.ready.remove(node)
+        if node in state.ready or not state.lenient:
+            state.ready.remove(node)
     touch(state, node)
 
 
@@ -102,10 +115,14 @@ def count_edges(state: ScopeState) -> None:
 def _count_items(state: ScopeState) -> None:
     for progress in state.maps.values():
         progress.running = 0
+        progress.going = SmallestFirst()
     for node, item in state.open:
         if item >= 0 and node in state.maps:
-            state.maps[node].running += 1
+            progress = state.maps[node]
+            progress.running += 1
+            if progress.needed is not None:
+                progress.going.put(item, "")
     for node, progress in state.maps.items():
         to_start = progress.again or progress.next < progress.size
-        if state.standing[node] == OPEN and (to_start or progress.done == progress.size):
+        if state.standing[node] == OPEN and (to_start or progress.over):
             insort(state.ready, node)

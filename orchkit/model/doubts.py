@@ -8,14 +8,16 @@ from itertools import combinations
 from orchkit.model.graph import Graph
 from orchkit.model.joins import lost_when_expired
 from orchkit.model.problems import Problem, in_order
-from orchkit.model.writers import fields_of
+from orchkit.model.retries import multiplied
+from orchkit.model.writers import asks, fields_of
 
 __all__ = ["doubts"]
 
 
 def doubts(graph: Graph) -> tuple[Problem, ...]:
     """Give what is doubtful in a graph that can run."""
-    found = [*lost_when_expired(graph.nodes), *_races(graph), *_conflicts(graph)]
+    lost, asking = lost_when_expired(graph.nodes), _asking_effects(graph)
+    found = [*lost, *_races(graph), *_conflicts(graph), *asking, *multiplied(graph)]
     return tuple(in_order(found, graph.nodes))
 
 
@@ -74,6 +76,17 @@ def _conflict(graph: Graph, name: str, one: int, other: int) -> Problem:
             f"the other; order them by after=, or {mend}"
         )
     return Problem(text, (first, second), name)
+
+
+def _asking_effects(graph: Graph) -> Iterator[Problem]:
+    """Find bodies that act on the world and ask a person: what they did before the question they do again."""
+    for node in graph.nodes:
+        if node.effect and asks(node):
+            text = (
+                f"{node.name!r} is an effect and asks a person in the same body, which runs again from its top when "
+                "the run is resumed: ask in a wf.approval before it, or let the body call what acts, by ctx.call(...)"
+            )
+            yield Problem(text, (node,), "ask")
 
 
 def _before(graph: Graph) -> list[int]:

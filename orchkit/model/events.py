@@ -13,6 +13,8 @@ __all__ = [
     "FINAL",
     "KINDS",
     "SAID",
+    "SPARED",
+    "TOLERATED",
     "Event",
     "canonical_digest",
     "decode_log",
@@ -33,6 +35,12 @@ ATTEMPT_ENDS: Final = frozenset({"completed", "failed", "cancelled"})
 
 FINAL: Final = "final"
 """The status of a ``completed`` that nothing of its node comes after: no fence, no choice of a route, no other leg."""
+
+TOLERATED: Final = "tolerated"
+"""The status of a ``skipped`` item that has failed where a quorum gets over it."""
+
+SPARED: Final = "spared"
+"""The status of a ``skipped`` item that was given up, for what the quorum asks for is decided without it."""
 
 _MARKS: Final = frozenset({"resumed", "suspended"})
 SAID: Final = frozenset({"answered", "escalated"})  # by people; from where they said it is no part of what happened

@@ -54,7 +54,8 @@ def _misused(node: Node, option: Any, function: Function) -> Iterator[Problem]:
     who, places = f"fallback {option_name(option)!r} of {node.name!r}", (node, place_of(option))
     if function.item is not None and node.kind != "map":
         yield Problem(f"{who} asks for 'item', which only a map's has", places, "item")
-    known = sorted({"input"} | {dep.source for dep in node.deps})
+    streamed = node.over if node.stream else None
+    known = sorted({"input"} | {dep.source for dep in node.deps if dep.source != streamed})
     for param in function.params:
         if param.source not in known:
             text = (

@@ -7,14 +7,13 @@ known by their class only) may give and take anything.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, Flag, auto
 from functools import lru_cache, reduce
 from operator import or_
 from typing import Any, Final
 
-from orchkit.model.codec import ANY
+from orchkit.model.shapes import OneOf, Record, elements, is_open, named
 
 __all__ = ["Kind", "elements", "gives", "misfit", "named"]
 
@@ -34,9 +33,6 @@ class Kind(Flag):
     ANYTHING = NULL | SCALAR | LIST | DICT
 
 
-_MODULE: Final = re.compile(r"('[^']*')|(?:[\w<>]+\.)+(?=\w)")
-"""What a name is looked up in; texts stay as they are."""
-
 Schema = Mapping[str, Any]
 Table = Mapping[str, Kind]
 
@@ -54,7 +50,7 @@ _SCALARS: Final = (
     "uuid",
 )
 _LISTS: Final = ("list", "tuple", "set", "frozenset", "deque")
-_DICTS: Final = ("dict", "typed-dict", "dataclass", "model")
+_DICTS: Final = ("dict", "typed-dict", "dataclass", "model", "record")
 
 _GIVES: Final[Table] = {
     "none": Kind.NULL,
@@ -97,7 +93,7 @@ def misfit(given: Any, taken: Any) -> str | None:
     >>> misfit(str, int) is None  # for "12" can
     True
     """
-    if given is taken or given is ANY or taken is ANY:
+    if given is taken or is_open(given) or is_open(taken):
         return None
     try:
         return _cached(given, taken)
@@ -110,30 +106,19 @@ def gives(annotation: Any) -> Kind:
     return _kinds(_schema_of(annotation), _GIVES)
 
 
-def elements(annotation: Any) -> Any:
-    """Give the annotation of a list's elements; `ANY` where there is none, or one for each."""
-    origin = getattr(annotation, "__origin__", None)
-    arguments: tuple[Any, ...] = getattr(annotation, "__args__", ())
-    is_list = origin in (list, set, frozenset) or (origin is tuple and arguments[1:] == (...,))
-    return arguments[0] if is_list else ANY
-
-
-def named(annotation: Any) -> str:
-    """Write an annotation as its user would."""
-    if annotation is None or annotation is type(None):
-        return "None"
-    if isinstance(annotation, type) and not getattr(annotation, "__args__", ()):
-        return annotation.__name__
-    return _MODULE.sub(lambda found: found[1] or "", repr(annotation))
-
-
 def _misfit(given: Any, taken: Any) -> str | None:
+    if isinstance(given, OneOf):
+        whys = [misfit(choice, taken) for choice in given.choices]
+        return f"no {named(given)} can be read as {named(taken)}" if all(whys) else None
     one, other = _schema_of(given), _schema_of(taken)
     if not _kinds(one, _GIVES) & _kinds(other, _TAKES):
         return f"no {named(given)} can be read as {named(taken)}"
     lacking = _lacking(one, other)
     if lacking:
         return f"no {named(given)} can be read as {named(taken)}, which needs {', '.join(map(repr, lacking))}"
+    clash = _clashing(one, other) if isinstance(given, Record) else ""
+    if clash:
+        return f"no {named(given)} can be read as {named(taken)}, because of its {clash!r}"
     if _texts(one) and _texts(other) and _texts(one).isdisjoint(_texts(other)):
         return f"no {named(given)} can be read as {named(taken)}"
     return None
@@ -147,8 +132,11 @@ def _schema_of(annotation: Any) -> Schema:
         return {"type": "none"}
     if isinstance(annotation, type) and annotation in _SIMPLE:
         return {"type": _SIMPLE[annotation]}
-    if annotation is ANY or annotation is Any or annotation is object:
+    if is_open(annotation):
         return {"type": "any"}
+    shape = _schema_of_shape(annotation)
+    if shape is not None:
+        return shape
     from pydantic import TypeAdapter
 
     try:
@@ -156,6 +144,15 @@ def _schema_of(annotation: Any) -> Schema:
         return _resolved(schema)
     except Exception:  # an array, a frame, or what nobody can make a schema of: that is said elsewhere
         return {"type": "any"}
+
+
+def _schema_of_shape(annotation: Any) -> Schema | None:
+    """Give the schema of what pydantic knows nothing of, and needs not be imported for."""
+    if isinstance(annotation, OneOf):
+        return {"type": "union", "choices": [_schema_of(one) for one in annotation.choices]}
+    if isinstance(annotation, Record):
+        return {"type": "record", "fields": {name: {"schema": _schema_of(one)} for name, one in annotation.fields}}
+    return {"type": "list"} if isinstance(elements(annotation), (OneOf, Record)) else None
 
 
 def _resolved(schema: Schema) -> Schema:
@@ -214,7 +211,10 @@ def _of_constants(values: Iterable[Any], table: Table) -> Kind:
 
 
 def _fields(schema: Schema) -> Mapping[str, Schema] | None:
-    """Give the fields of a model of which nothing is known but its fields."""
+    """Give the fields of a record, or of a model of which nothing is known but its fields."""
+    if schema["type"] == "record":
+        found: Mapping[str, Schema] = schema["fields"]
+        return found
     if schema["type"] != "model" or _kinds(schema, _GIVES) is not Kind.DICT:
         return None
     inner: Schema = schema["schema"]
@@ -228,6 +228,22 @@ def _lacking(given: Schema, taken: Schema) -> list[str]:
     if has is None or asks is None:
         return []
     return [name for name, field in asks.items() if name not in has and _is_needed(field)]
+
+
+def _clashing(given: Schema, taken: Schema) -> str:
+    """Give a key of a record of which no value can be read as the field of a model; "" if there is none."""
+    has, asks = _fields(given) or {}, _fields(taken) or {}
+    for name, field in asks.items():
+        if name in has and "validation_alias" not in field:
+            kinds = _kinds(_without_default(field["schema"]), _TAKES)
+            if not _kinds(has[name]["schema"], _GIVES) & kinds:
+                return name
+    return ""
+
+
+def _without_default(schema: Schema) -> Schema:
+    # One that stands in for what is wrong takes anything.
+    return schema["schema"] if schema["type"] == "default" and schema.get("on_error", "raise") == "raise" else schema
 
 
 def _is_needed(field: Schema) -> bool:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from orchkit.errors import ReplayMismatch
-from orchkit.model.counters import begin, recount, tell_followers
-from orchkit.model.events import FINAL, Event, settles
+from orchkit.model.counters import begin, recount, tell_followers, touch_again
+from orchkit.model.events import FINAL, SPARED, TOLERATED, Event, settles
 from orchkit.model.generations import compare, invalidated, resumed
 from orchkit.model.graph import Graph
 from orchkit.model.instances import Child, MapState, Open
@@ -21,6 +21,7 @@ from orchkit.model.nesting import NESTING, drop_children, intervened, nest, paus
 from orchkit.model.paths import UNDO, has_node
 from orchkit.model.standings import DONE, FAILED, OPEN, SETTLED, SKIPPED
 from orchkit.model.state import RunState, ScopeState, map_state
+from orchkit.model.streams import end_streams, feed
 from orchkit.model.undoing import forget_done, note_done, reopen_undone, undo_goes_on, undone
 
 __all__ = ["apply", "fold"]
@@ -42,7 +43,7 @@ def apply(state: RunState, event: Event) -> None:
         (undone if event.kind == "undone" else undo_goes_on)(state, scope, event)
         return
     _APPLY[event.kind](scope, event)
-    if settles(event):
+    if scope.graph.undoes and settles(event):
         note_done(state, scope, event)
     if event.kind in NESTING and event.node:
         if event.kind == "called":
@@ -123,7 +124,7 @@ def _recall(state: RunState, log: Sequence[Event]) -> None:
 
 
 def _forget_maps(state: ScopeState) -> None:
-    for node in [node for node in state.maps if state.graph.nodes[node].kind != "map" and state.standing[node] in DONE]:
+    for node in [node for node in state.maps if state.graph.nodes[node].over is None and state.standing[node] in DONE]:
         del state.maps[node]  # not before, for its items may have started again
 
 
@@ -167,9 +168,15 @@ def _item_begun(state: ScopeState, node: int, item: int) -> None:
         progress.grow(item + 1)
     if progress.again and item in progress.again:
         progress.again.drop(item)
+    elif progress.fed is not None:
+        if not state.lenient:
+            raise KeyError(item)
+        progress.fed.setdefault(item, None)
     else:
         progress.next = item + 1
     progress.running += 1
+    if progress.needed is not None:
+        progress.going.put(item, "")
     if progress.next == progress.size and not progress.again:
         _leave(state, node)
 
@@ -230,14 +237,18 @@ def _settle(state: ScopeState, event: Event, status: str) -> None:
                 _leave(state, node)
             state.standing[node] = FAILED
             state.left -= 1
+            for stream in state.graph.streams[node]:
+                if stream not in state.maps:
+                    touch_again(state, stream)
         else:
             state.maps[node].failed.add(event.item)
             state.maps[node].running -= 1
+            state.maps[node].going.drop(event.item)
         state.failing = (node, event.item)
         state.failure = event.body or {}
     elif event.item >= 0:
-        _item_done(state, node, event.item, status, value)
-    elif state.graph.nodes[node].kind == "map" and instance is None:
+        _item_delivered(state, node, event.item, status, value)
+    elif state.graph.nodes[node].over is not None and instance is None:
         _map_done(state, node, status)
     elif instance is None and node in state.maps:
         _node_done(state, node, SETTLED[status], state.maps[node].delivered())  # it was a map once
@@ -245,14 +256,25 @@ def _settle(state: ScopeState, event: Event, status: str) -> None:
         _node_done(state, node, SETTLED[status], value)
 
 
-def _item_done(state: ScopeState, node: int, item: int, status: str, value: Any) -> None:
+def _item_delivered(state: ScopeState, node: int, item: int, status: str, value: Any) -> None:
     progress = state.maps[node]
-    progress.running -= 1
-    progress.done += 1
     progress.values[item] = value
+    progress.got += 1
     if status == "degraded":
         progress.degraded.add(item)
-    if progress.done == progress.size:
+    _item_done(state, node, item, progress)
+    if state.graph.streams[node]:
+        feed(state, node, item)
+
+
+def _item_done(state: ScopeState, node: int, item: int, progress: MapState) -> None:
+    progress.running -= 1
+    progress.done += 1
+    if progress.needed is not None:
+        progress.going.drop(item)
+    elif progress.done < progress.size:
+        return
+    if progress.over and node not in state.ready:
         insort(state.ready, node)
 
 
@@ -271,15 +293,28 @@ def _skipped(state: ScopeState, event: Event) -> None:
             _item_begun(state, node, event.item)  # somebody has skipped it
     state.decided.pop((node, event.item), None)
     if event.item >= 0:
-        state.maps[node].degraded.add(event.item)
-        state.maps[node].skipped.add(event.item)
-        _item_done(state, node, event.item, event.status, None)
+        _item_skipped(state, node, event)
     else:
         if event.status in ("error", "operator"):
             state.errors.add(node)
         if event.status == "operator":
             state.fixed.add(node)
         _node_done(state, node, SKIPPED, None)
+
+
+def _item_skipped(state: ScopeState, node: int, event: Event) -> None:
+    progress, item = state.maps[node], event.item
+    if event.status == TOLERATED or (event.status == "operator" and progress.needed is not None):
+        progress.lost[item] = event.error or "somebody has skipped it"
+    elif event.status == SPARED:
+        progress.spared.add(item)
+    else:
+        progress.degraded.add(item)
+        progress.skipped.add(item)
+        if event.status == "error" and event.body is not None:  # what stands in its place
+            _item_delivered(state, node, item, "degraded", event.body)
+            return
+    _item_done(state, node, item, progress)
 
 
 def _node_done(state: ScopeState, node: int, standing: int, value: Any) -> None:
@@ -290,6 +325,8 @@ def _node_done(state: ScopeState, node: int, standing: int, value: Any) -> None:
     if state.shared is not None:
         _share(state, node, standing)
     tell_followers(state, node, standing != SKIPPED, value)
+    if state.graph.streams[node]:
+        end_streams(state, node, standing != SKIPPED)
     if state.before and node in state.before:
         compare(state, node)
 
@@ -303,7 +340,8 @@ def _share(state: ScopeState, node: int, standing: int) -> None:
     progress = state.maps.get(node)
     if node in state.shared.before and progress is not None:
         written = state.shared.writes.get(node, ())
-        state.shared.drop(node, *[i for i in written if i >= progress.size or i in progress.skipped])
+        there = {i for i in written if i < progress.size and i not in progress.again and progress.has_delivered(i)}
+        state.shared.drop(node, *[i for i in written if i not in there or i in progress.skipped])
 
 
 def _cancelled(state: ScopeState, event: Event) -> None:

@@ -16,6 +16,7 @@ from orchkit.model.counters import count_edges, take_back, touch
 from orchkit.model.events import Event
 from orchkit.model.standings import COMPLETED, DEGRADED, DONE, FAILED, IDLE, OPEN, SKIPPED
 from orchkit.model.state import ScopeState
+from orchkit.model.streams import below, take_from_streams
 
 __all__ = ["DECIDING", "compare", "invalidated", "reopen", "resumed"]
 
@@ -44,10 +45,13 @@ def _node_again(state: ScopeState, node: int, event: Event) -> None:
         state.open.pop(key, None)
         _forget_plans(state, key, event)
     state.generations[node] = {-1: event.generation, -2: event.generation}
+    settled = state.standing[node] in DONE or node in state.before
     state.maps.pop(node, None)
     if node in state.ready:
         state.ready.remove(node)
     _unsettle(state, node, IDLE)
+    if state.graph.streams[node]:
+        take_from_streams(state, node, -1, settled)
     touch(state, node)
     if state.failing is not None and state.failing[0] == node:
         state.failing = None
@@ -69,20 +73,30 @@ def _item_again(state: ScopeState, node: int, event: Event) -> None:
     _forget_plans(state, (node, item), event)
     if state.open.pop((node, item), None) is not None:
         progress.running -= 1
-    elif item < progress.next and item not in progress.failed and item not in progress.again:
+        progress.going.drop(item)
+    elif progress.has_begun(item) and item not in progress.failed and item not in progress.again:
         progress.done -= 1
+        progress.got -= progress.has_delivered(item)
     while progress.next <= item:  # it has not begun, and somebody has decided what it comes to
         progress.again.put(progress.next, "")
         progress.next += 1
     progress.values[item] = None
-    for items in (progress.skipped, progress.degraded, progress.failed):
+    for items in (progress.skipped, progress.degraded, progress.failed, progress.spared):
         items.discard(item)
+    progress.lost.pop(item, None)
     progress.again.put(item, event.status)
+    settled = state.standing[node] in DONE or node in state.before
     if state.shared is not None and state.standing[node] not in DONE:
         state.shared.drop(node, item)  # of a node that was done, its readers still see it
     _unsettle(state, node, OPEN)
     if node not in state.ready:
         insort(state.ready, node)
+    if not progress.met:
+        for other in progress.spared:  # what was given up is needed after all
+            if (node, other) not in state.stale:
+                state.stale.put((node, other), "stale")
+    if state.graph.streams[node]:
+        take_from_streams(state, node, item, settled)
 
 
 def _unsettle(state: ScopeState, node: int, standing: int) -> None:
@@ -183,11 +197,12 @@ def reopen(state: ScopeState) -> None:
 def _open_again(state: ScopeState) -> None:
     failed = state.failing is None and state.status == "failed"
     if state.failing is not None:
-        state.stale.put(state.failing, "failed")
+        for key in _failed_of(state, *state.failing):
+            state.stale.put(key, "failed")
     elif failed:
         # What was skipped because it failed left no sink.
         skipped = [(node, item) for node, progress in state.maps.items() for item in progress.skipped]
-        for key in [*((node, -1) for node in state.errors), *skipped]:
+        for key in [*(key for node in state.errors for key in _failed_of(state, node)), *skipped]:
             state.stale.put(key, "failed")
     for key, opened in state.open.items():
         if opened.events[-1].kind == "cancelled":
@@ -198,6 +213,14 @@ def _open_again(state: ScopeState) -> None:
         state.overdue, state.deadline = "", None  # whoever goes on with it knows that it is late
 
 
+def _failed_of(state: ScopeState, node: int, item: int = -1) -> list[tuple[int, int]]:
+    """Give what starts again of a node that has failed: of a map that missed its quorum, what did not deliver."""
+    progress = state.maps.get(node) if item < 0 else None
+    if progress is None or not progress.missed or not (progress.lost or progress.spared):
+        return [(node, item)]
+    return [(node, one) for one in sorted([*progress.lost, *progress.spared])]
+
+
 def _mark_below(state: ScopeState) -> None:
     # Where all that a node comes after is settled it is certain whether it stands where it should; the rest is seen
     # when that settles.
@@ -206,7 +229,7 @@ def _mark_below(state: ScopeState) -> None:
         if known and _is_misplaced(state, node):
             _mark(state, node)
     # What is open below would go on with an input that is about to change, and start again then.
-    below = state.graph.descendants({node for node, _ in state.stale} | state.before.keys())
+    under = below(state)
     for node, _ in list(state.open):
-        if node in below and not state.keeps(node):
+        if node in under and not state.keeps(node):
             _mark(state, node)

@@ -6,7 +6,7 @@ A graph is compiled once into plain lists of integers, so that the fold and the 
 from __future__ import annotations
 
 import keyword
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -82,6 +82,8 @@ class Graph:
         Per node, how many sources must settle, and how many routes name it.
     data : tuple of int
         Per node, how many data inputs it has, the workflow's input included.
+    stream_of, streams : tuple
+        Per node, the map that it streams over, or -1; and per node, those that stream over it.
     fingerprints : dict
         Per node, its code object and the digest that was made of it; kept by `orchkit.runs.fingerprint`.
     """
@@ -99,6 +101,7 @@ class Graph:
         found: Sequence[Problem] = (),
     ) -> None:
         self.name = name
+        self.place = place
         self.templates = {node.name: node for node in templates}
         self.redact = redact
         self.input_type = input_type
@@ -142,7 +145,17 @@ class Graph:
         self.waits, self.routes, self.data = tuple(waits), tuple(routes), tuple(data)
         self.with_input = tuple(any(dep.source == "input" for dep in node.deps) for node in nodes)
         self.targets = tuple(tuple(index[target] for target in node.targets) for node in nodes)
+        # A map that streams, and whom it streams from; -1 where it waits for the list.
+        self.stream_of = tuple(
+            index.get(node.over, -1) if node.stream and node.over is not None else -1 for node in nodes
+        )
+        streams: list[tuple[int, ...]] = [()] * len(nodes)
+        for j, of in enumerate(self.stream_of):
+            if of >= 0:
+                streams[of] += (j,)
+        self.streams = tuple(streams)
         self.bodies = frozenset(i for i, node in enumerate(nodes) if node.body is not None)
+        self.undoes = frozenset(i for i, node in enumerate(nodes) if node.undo is not None)
 
     def descendants(self, nodes: Iterable[int]) -> set[int]:
         """Give what comes after any of these nodes, by data, order or choice, directly or not."""
@@ -202,10 +215,12 @@ class Graph:
 
 def _problems(nodes: Sequence[Node], output: str | None, place: Place | None) -> Iterator[Problem]:
     names = dict.fromkeys(node.name for node in nodes)
+    lists = {node.name for node in nodes if node.over is not None}
     if not nodes:
         yield Problem("it has no steps; add one with @wf.step", (place,))
     for node in nodes:
         yield from (Problem(text, (node,)) for text in _misuses(node))
+        yield from (Problem(text, (node,)) for text in _misused_streams(node, lists))
         yield from (Problem(text, (node,), word) for word, text in _misnamed(node, names))
     if output is not None and output not in names:
         yield Problem(_unknown("the workflow's output is", output, names), (place,), output)
@@ -250,10 +265,21 @@ def _misuses(node: Node) -> Iterator[str]:
         yield f"{node.name!r} cannot be a node's name: it must be usable as a parameter name"
     if node.kind == "route" and not node.targets:
         yield f"route {node.name!r} declares no targets; use to=[...]"
+    if node.kind == "approval" and node.over is None and "item" in (node.show, *(s for _, s in node.prefill)):
+        yield f"{node.name!r} shows 'item', which only an approval with over= has"
     if node.kind != "map" and node.function is not None and node.function.item is not None:
         yield f"{node.name!r} asks for 'item', which only a map has; use @wf.map(over=...)"
     if node.function is not None and node.function.wants_error:
         yield f"{node.name!r} asks for 'error', which only a fallback has"
+
+
+def _misused_streams(node: Node, lists: Container[str]) -> Iterator[str]:
+    if not node.stream:
+        return
+    if node.over not in lists:
+        yield f"{node.name!r} streams over {node.over!r}, which is no map: leave stream=True out, or go over a map"
+    if node.function is not None and any(param.source == node.over for param in node.function.params):
+        yield f"{node.name!r} streams over {node.over!r} and asks for its whole list too: leave one of them out"
 
 
 def _unknown(who: str, name: str, names: Iterable[str], special: Iterable[str] = ()) -> str:

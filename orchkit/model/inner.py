@@ -1,4 +1,4 @@
-"""Looking into typed values: whether two are the same but for secrets, and which secrets are in one."""
+"""Looking into typed values: whether two are the same but for secrets, what is lost in one, which secrets it holds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 from orchkit.model.arrays import alike
 from orchkit.model.kinds import BINARY, REDACTED, kind_of
 
-__all__ = ["equal", "same", "secrets_of"]
+__all__ = ["equal", "lost", "same", "secrets_of"]
 
 _ROWS = (list, tuple, deque)
+_OPEN = (dict, list, str, int, float, bool, type(None))
 
 
 def same(one: Any, other: Any, names: Collection[str]) -> bool:
@@ -42,12 +43,62 @@ def same(one: Any, other: Any, names: Collection[str]) -> bool:
     return equal(one, other)
 
 
-def equal(one: Any, other: Any) -> bool:
-    """Say whether two values are equal, as far as they can tell."""
+def lost(one: Any, other: Any, names: Collection[str], path: Any = "") -> tuple[Any, Any, Any] | None:
+    """Find the first thing in a value that comes back as another, because its annotation does not tell what it is.
+
+    What merely comes back as what it is a kind of does not count: a tuple as a list, a Counter as a dict, a StrEnum
+    as a str. A model or a dataclass of a subclass does, for its fields are gone.
+
+    Parameters
+    ----------
+    one : object
+        As it was made.
+    other : object
+        As it was read back.
+    names : collection of str
+        Fields that are redacted.
+    path : str or pair
+        Where they stand.
+
+    Returns
+    -------
+    tuple of path, object and object, or None
+        Where it stands, what was made, and what comes back.
+    """
+    if kind_of(type(one)):
+        return None  # numbers of numpy's, bytes and secrets have rules of their own
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys = [key for key in one if key not in names and key in other]
+        return _first_lost(((one[key], other[key], (path, str(key))) for key in keys), names)
+    if isinstance(one, _ROWS) and isinstance(other, _ROWS):
+        pairs = enumerate(zip(one, other, strict=False))
+        return _first_lost(((mine, theirs, (path, i)) for i, (mine, theirs) in pairs), names)
+    inner = _fields(one)
+    if inner is None:
+        open_ = type(other) in _OPEN and not isinstance(one, type(other))
+        return (path, one, other) if open_ else None
+    if type(one) is type(other) or equal(one, other, unsure=False):
+        kept = {key: element for key, element in inner.items() if key not in _left_out(one)}
+        return lost(kept, _fields(other) or {}, names, path)
+    return path, one, other
+
+
+def _left_out(model: Any) -> set[str]:
+    # Whoever writes Field(exclude=True) wants it lost.
+    return {name for name, field in getattr(type(model), "__pydantic_fields__", {}).items() if field.exclude}
+
+
+def _first_lost(pairs: Iterator[tuple[Any, Any, Any]], names: Collection[str]) -> tuple[Any, Any, Any] | None:
+    found = (lost(one, other, names, path) for one, other, path in pairs)
+    return next((place for place in found if place is not None), None)
+
+
+def equal(one: Any, other: Any, unsure: bool = True) -> bool:
+    """Say whether two values are equal, as far as they can tell; `unsure` where they cannot."""
     try:
         return bool(one == other)
     except Exception:  # an array's == gives an array; nothing can be said then
-        return True
+        return unsure
 
 
 def secrets_of(value: Any) -> frozenset[Any]:

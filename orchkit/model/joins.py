@@ -8,10 +8,12 @@ from enum import Enum
 from typing import Any, Final
 
 from orchkit.model.codec import ANY
+from orchkit.model.delivering import delivered, ends_of, picks_one
 from orchkit.model.fits import Kind, elements, gives, misfit, named
+from orchkit.model.held import wrong_inside
 from orchkit.model.places import place_of
 from orchkit.model.problems import Problem
-from orchkit.model.steps import Function, Node
+from orchkit.model.steps import Function, Node, Param
 from orchkit.model.wording import nearest
 
 __all__ = ["Spares", "lost_when_expired", "misfits"]
@@ -25,13 +27,14 @@ Spares = Mapping[str, Sequence[Function]]
 def misfits(nodes: Sequence[Node], input_type: Any, spares: Spares) -> Iterator[Problem]:
     """Find the edges over which nothing can come, and the routes that cannot pick."""
     by_name = {node.name: node for node in nodes}
-    given = {name: _delivered(node) for name, node in by_name.items()} | {"input": input_type}
+    given = {name: delivered(node) for name, node in by_name.items()} | {"input": input_type}
     for node in nodes:
         yield from _into(node, by_name, given, spares)
         if node.over is not None:
             yield from _over(node, by_name.get(node.over), given.get(node.over, ANY))
         if node.kind == "route":
             yield from _picking(node)
+        yield from wrong_inside(node, by_name, given)
 
 
 def lost_when_expired(nodes: Sequence[Node]) -> Iterator[Problem]:
@@ -39,27 +42,24 @@ def lost_when_expired(nodes: Sequence[Node]) -> Iterator[Problem]:
     timed = {node.name: node for node in nodes if node.kind == "approval" and node.timeout is not None}
     for node in nodes if timed else ():
         for param in () if node.function is None else node.function.params:
-            if param.source in timed and misfit(type(None), param.annotation):
-                taken = named(param.annotation)
-                text = (
-                    f"without an answer in time {param.source!r} is None, and {node.name!r} takes {taken}; "
-                    f"annotate it {param.name}: {taken} | None"
-                )
-                yield Problem(text, (node, timed[param.source]), param.name)
+            approval = timed.get(param.source)
+            if approval is not None and _takes_no_none(approval, param.annotation):
+                yield Problem(_lost(approval, node, param), (node, approval), param.name)
 
 
-def _delivered(node: Node, spare: Function | None = None) -> Any:
-    """Give the annotation by which the value of a node, or of a fallback of its, is recorded."""
-    function = spare or node.function
-    if node.kind == "approval":
-        return node.answer
-    if function is None or node.kind not in ("step", "map", "route"):
-        return ANY
-    if node.kind == "map":
-        return list if function.returns is ANY else list[function.returns]  # type: ignore[name-defined]  # made here
-    if node.kind == "route":
-        return str if _picks_one(node) else str | list[str]
-    return function.returns
+def _takes_no_none(approval: Node, taken: Any) -> bool:
+    return misfit(type(None), taken if approval.over is None else elements(taken)) is not None
+
+
+def _lost(approval: Node, node: Node, param: Param) -> str:
+    if approval.over is None:
+        what, taken, mended = repr(approval.name), named(param.annotation), f"{named(param.annotation)} | None"
+    else:
+        what, taken = f"an item of {approval.name!r}", f"items of {named(elements(param.annotation))}"
+        mended = f"list[{named(elements(param.annotation))} | None]"
+    return (
+        f"without an answer in time {what} is None, and {node.name!r} takes {taken}; annotate it {param.name}: {mended}"
+    )
 
 
 def _into(node: Node, by_name: Mapping[str, Node], given: Mapping[str, Any], spares: Spares) -> Iterator[Problem]:
@@ -72,7 +72,7 @@ def _into(node: Node, by_name: Mapping[str, Node], given: Mapping[str, Any], spa
             why = misfit(given.get(param.source, ANY), param.annotation) or _spared(source, spares, param.annotation)
             if why:
                 text = f"{who} cannot get its {param.name!r}: {why}; {_MEND}"
-                yield Problem(text, (node, place_of(function.fn), source), param.name)
+                yield Problem(text, (node, place_of(function.fn), source, *ends_of(source)), param.name)
 
 
 def _spared(source: Node | None, spares: Spares, taken: Any) -> str | None:
@@ -80,7 +80,7 @@ def _spared(source: Node | None, spares: Spares, taken: Any) -> str | None:
     if source is None:
         return None
     for spare in spares.get(source.name, ()):
-        why = misfit(_delivered(source, spare), taken)
+        why = misfit(delivered(source, spare), taken)
         if why:
             return f"its fallback {spare.name!r} gives it, and {why}"
     return None
@@ -90,14 +90,15 @@ def _over(node: Node, source: Node | None, given: Any) -> Iterator[Problem]:
     """Check that a map goes over a list, and gets its items."""
     if not gives(given) & Kind.LIST:
         yield Problem(
-            f"map {node.name!r} goes over {node.over!r}, which gives {named(given)}; it needs a list",
-            (node, source),
+            f"{node.kind} {node.name!r} goes over {node.over!r}, which gives {named(given)}; it needs a list",
+            (node, source, *ends_of(source)),
             node.over or "",
         )
     elif node.function is not None and node.function.item is not None:
         why = misfit(elements(given), node.function.item.annotation)
         if why is not None:
-            yield Problem(f"map {node.name!r} cannot get its 'item': {why}; {_MEND}", (node, source), "item")
+            text = f"map {node.name!r} cannot get its 'item': {why}; {_MEND}"
+            yield Problem(text, (node, source, *ends_of(source)), "item")
 
 
 def _picking(node: Node) -> Iterator[Problem]:
@@ -106,7 +107,7 @@ def _picking(node: Node) -> Iterator[Problem]:
         return
     returns = node.function.returns
     # A Literal needs no closer look, for which a process that resumes would wait.
-    if not _picks_one(node) and not gives(returns) & (Kind.TEXT | Kind.LIST):
+    if not picks_one(node) and not gives(returns) & (Kind.TEXT | Kind.LIST):
         text = f"route {node.name!r} gives {named(returns)}; it must give the name of one of its targets, or several"
         yield Problem(text, (node,), "->")
         return
@@ -115,7 +116,7 @@ def _picking(node: Node) -> Iterator[Problem]:
             near = nearest(name, node.targets)
             text = f"route {node.name!r} says that it returns {name!r}, which is not in to={[*node.targets]}; {near}"
             yield Problem(text, (node,), name)
-    if _picks_one(node) and returns is not str:
+    if picks_one(node) and returns is not str:
         yield from _never_said(node, returns)
 
 
@@ -133,11 +134,6 @@ def _never_said(node: Node, returns: Any) -> Iterator[Problem]:
 
 def _picks(option: Any) -> Sequence[Any]:
     return option if isinstance(option, (list, tuple)) else (option,)
-
-
-def _picks_one(node: Node) -> bool:
-    returns = None if node.function is None else node.function.returns
-    return returns is str or typing.get_origin(returns) is typing.Literal
 
 
 def _literals(annotation: Any) -> Iterator[str]:

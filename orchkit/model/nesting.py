@@ -7,17 +7,19 @@ outside before that end is recorded.
 
 from __future__ import annotations
 
-from typing import Any, Final, Optional
+from typing import Any, Final, Optional, Union
 
 from orchkit.model.codec import ANY
 from orchkit.model.counters import begin
 from orchkit.model.events import ATTEMPT_ENDS, Event
 from orchkit.model.generations import reopen
 from orchkit.model.graph import Graph
+from orchkit.model.items import ItemFailed
 from orchkit.model.paths import attempt_of, segment_of
 from orchkit.model.shared import SharedState
 from orchkit.model.standings import IDLE, READY
 from orchkit.model.state import RunState, ScopeState, result_of
+from orchkit.model.steps import Node
 
 __all__ = [
     "AGAIN",
@@ -25,6 +27,7 @@ __all__ = [
     "adopt",
     "drop_children",
     "drop_scopes",
+    "element_type",
     "go_back_into",
     "inner_input",
     "intervened",
@@ -51,9 +54,8 @@ def prefix_of(scope: ScopeState, event: Event, round: int = 0) -> str:
 def inner_input(scope: ScopeState, node: int, item: int) -> Any:
     """Give what a node hands to the workflow that it holds, in the first round of a loop."""
     spec = scope.graph.nodes[node]
-    if spec.kind == "map":
-        assert spec.over is not None
-        return scope.value(spec.over)[item]
+    if spec.over is not None:
+        return scope.item_value(node, item)
     if len(spec.feeds) == 1 and not spec.feeds[0][0]:
         return scope.value(spec.feeds[0][1])
     return {field: scope.value(source) for field, source in spec.feeds}
@@ -66,13 +68,23 @@ def result_type(graph: Graph) -> Any:
         return ANY
     spec = graph.nodes[one]
     many: Any = list
+    delivered = element_type(spec)
+    if spec.over is None:
+        return delivered
+    return list if delivered is ANY else many[delivered]
+
+
+def element_type(spec: Node) -> Any:
+    """Give the annotation of what a node delivers, of a map or an approval for each item that of one item."""
     if spec.body is not None:
         delivered = result_type(spec.body)
     elif spec.function is None:
         return spec.answer if spec.timeout is None else Optional[spec.answer]  # noqa: UP045 - an answer may be text
     else:
         delivered = spec.function.returns
-    return many[delivered] if spec.kind == "map" else delivered
+    if spec.on_error != "collect" or delivered is ANY:
+        return delivered
+    return Union[delivered, ItemFailed]  # noqa: UP007 - as above
 
 
 def nest(run: RunState, scope: ScopeState, event: Event) -> None:

@@ -54,15 +54,24 @@ def split_path(path: str) -> tuple[str, str]:
     return scope + slash, name
 
 
-def segment_of(name: str, item: int = -1, leg: int = 0, attempt: int = 1, round: int = 0) -> str:
+def segment_of(
+    name: str, item: int = -1, leg: int = 0, attempt: int = 1, round: int = 0, key: str | None = None
+) -> str:
     """Name a scope that a node's attempt opens, within the scope that the node stands in.
+
+    With a `key` it is what the scope's luck and effects are known by, and not its path.
 
     Examples
     --------
     >>> segment_of("enrich"), segment_of("lookup", item=3, attempt=2), segment_of("polish", round=2)
     ('enrich/', 'lookup[3]~2/', 'polish#2/')
     """
-    marks = (f"[{item}]", item >= 0), (f"~{attempt}", attempt > 1), (f".{leg}", leg > 0), (f"#{round}", round > 0)
+    marks = (
+        (f"[{item if key is None else key}]", item >= 0),
+        (f"~{attempt}", attempt > 1),
+        (f".{leg}", leg > 0),
+        (f"#{round}", round > 0),
+    )
     return f"{name}{''.join(mark for mark, told in marks if told)}/"
 
 

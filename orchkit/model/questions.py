@@ -13,8 +13,8 @@ from orchkit.model.records import Head, Letter
 from orchkit.model.wording import nearest
 
 __all__ = [
-    "TAKEN", "Key", "deadline", "edits", "fate", "find_question", "key_of_letter", "late", "open_questions",
-    "question_id", "refuse_unknown", "utc",
+    "TAKEN", "Key", "asking_order", "deadline", "edits", "fate", "find_question", "key_of_letter", "late",
+    "open_questions", "question_id", "refuse_unknown", "utc",
 ]  # fmt: skip
 
 Key = tuple[str, int]
@@ -23,6 +23,7 @@ Key = tuple[str, int]
 TAKEN: Final = "taken"
 
 _ITEM: Final = re.compile(r"(.+)\[(\d+)\]", re.DOTALL)
+_NUMBER: Final = re.compile(r"(\d+)")
 _EPOCH: Final = datetime(1970, 1, 1)
 
 
@@ -39,6 +40,20 @@ def open_questions(events: Iterable[Event]) -> dict[Key, Event]:
         elif event.kind == "run_ended" and event.status in ("completed", "degraded"):
             open_ = {}
     return open_
+
+
+def asking_order(t: float, node: str, item: int = -1) -> tuple[Any, ...]:
+    """Give what questions are sorted by: when they were asked, and at one instant their name, items as numbers.
+
+    It is the same before and after a restart, whoever is first told of the questions then.
+
+    Examples
+    --------
+    >>> sorted(["each[10]/review", "each[9]/review"], key=lambda node: asking_order(0, node))
+    ['each[9]/review', 'each[10]/review']
+    """
+    parts = _NUMBER.split(question_id(node, item))
+    return t, [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
 
 
 def question_id(node: str, item: int = -1) -> str:
@@ -68,7 +83,7 @@ def find_question(open_: Collection[Key], name: str, item: int | None, run_id: s
         item = inside
     hits = [key for key in open_ if key[0] == name and item in (None, key[1])]
     # Within a scope it is known by what it is called there too.
-    hits = hits or [key for key in open_ if _last(key[0]) == name and item in (None, key[1])]
+    hits = hits or [key for key in open_ if name in _names_within(key[0]) and item in (None, key[1])]
     if len(hits) > 1:
         listed = ", ".join(question_id(*key) for key in hits[:8]) + (", ..." if len(hits) > 8 else "")
         raise ApprovalUnknown(
@@ -79,8 +94,9 @@ def find_question(open_: Collection[Key], name: str, item: int | None, run_id: s
     return hits[0] if hits else None
 
 
-def _last(path: str) -> str:
-    return path.rpartition("/")[2].removeprefix("escalate:").partition("(")[0]
+def _names_within(path: str) -> tuple[str, str]:
+    last = path.rpartition("/")[2].partition("(")[0]
+    return last, last.removeprefix("escalate:")
 
 
 def refuse_unknown(head: Head, events: Sequence[Event], open_: Collection[Key], name: str, item: int | None) -> None:

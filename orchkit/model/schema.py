@@ -13,6 +13,8 @@ from orchkit.model.wording import first_line
 
 __all__ = ["Adapted", "adapted"]
 
+_LOOSE: Final = {"any": "", "model": "", "dataclass": "", "dict": "values_schema", "list": "items_schema"}
+"""Schemas that take values of types they do not name, unless they have that key."""
 _OF_USERS: Final = frozenset({"default", "metadata", "expected"})
 """Keys of a schema below which stand values of users, and no schemas."""
 
@@ -26,6 +28,8 @@ class Adapted:
     validate, validate_json, dump : callable
     ambiguous : bool
         Whether it leaves open which of several types a value is.
+    loose : bool
+        Whether there is room in it for values of a type that it does not name: below `Any`, or of a subclass.
     hides : bool
         Whether its values may hold something to be redacted, which no message may show.
     """
@@ -34,6 +38,7 @@ class Adapted:
     validate_json: Callable[..., Any]
     dump: Callable[..., Any]
     ambiguous: bool
+    loose: bool
     hides: bool
 
 
@@ -63,9 +68,8 @@ def adapted(annotation: Any, hides: bool) -> Adapted:
         schema = adapter.core_schema
         hides = hides or _has_secret(schema)
         if not hides and not any(_array_classes(schema)):
-            return Adapted(
-                adapter.validate_python, adapter.validate_json, adapter.dump_python, _has_union(schema), False
-            )
+            open_ = _has_union(schema), _is_loose(schema)
+            return Adapted(adapter.validate_python, adapter.validate_json, adapter.dump_python, *open_, False)
     return _rebuilt(annotation, schema, hides or _has_secret(schema))
 
 
@@ -81,7 +85,8 @@ def _rebuilt(annotation: Any, schema: Any, hides: bool) -> Adapted:
     else:
         validator = SchemaValidator(schema, config)
     dump = SchemaSerializer(schema).to_python
-    return Adapted(validator.validate_python, validator.validate_json, dump, _has_union(schema), hides)
+    open_ = _has_union(schema), _is_loose(schema)
+    return Adapted(validator.validate_python, validator.validate_json, dump, *open_, hides)
 
 
 def _with_arrays(annotation: Any) -> Any:
@@ -154,3 +159,12 @@ def _has_union(schema: Any) -> bool:
     if isinstance(schema, Mapping):
         return schema.get("type") == "union" or any(map(_has_union, schema.values()))
     return isinstance(schema, (list, tuple)) and any(map(_has_union, schema))
+
+
+def _is_loose(schema: Any) -> bool:
+    if isinstance(schema, Mapping):
+        closed = _LOOSE.get(schema.get("type", ""))
+        if closed is not None and closed not in schema:
+            return True
+        return any(_is_loose(part) for key, part in schema.items() if key not in _OF_USERS)
+    return isinstance(schema, (list, tuple)) and any(map(_is_loose, schema))

@@ -7,7 +7,7 @@ of them have settled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchkit.model.events import Event
@@ -91,9 +91,10 @@ class SharedState:
 
     def ancestors(self, node: int, values: Sequence[Any]) -> int:
         """Give the ancestors that a node has now: its live sources, the routes that picked it, and theirs."""
-        mask = 0
+        mask, stream = 0, self._graph.stream_of[node]
         for source in self._graph.sources[node]:
-            mask |= self.live.get(source, 0)
+            # Of what it streams over, only what came before: the items see each one of it.
+            mask |= self.live.get(source, 0) if source != stream else self.begun.get(source, 0)
         name = self._graph.nodes[node].name
         for route in self._graph.pickers[node]:
             picks = values[route]
@@ -134,7 +135,7 @@ class SharedState:
         """Let a node that has settled live be an ancestor of others."""
         if node not in self.begun:
             self.begin(node, values)
-        self.live[node] = self.begun[node] | 1 << node
+        self.live[node] = self.begun[node] | self.live.get(self._graph.stream_of[node], 0) | 1 << node
 
     def leave(self, node: int) -> None:
         """Take back what a node had written and how it stood: it was skipped this time."""
@@ -182,24 +183,35 @@ class SharedState:
         return self.values(self.everyone, len(self.told))
 
     def seen_by(self, key: tuple[int, int]) -> dict[str, Any]:
-        """Fold what an instance sees that has begun; do not change it."""
-        return self.values(self.begun[key[0]], self.heard.get(key, 0))
+        """Fold what an instance sees that has begun; do not change it.
+
+        Of what its map streams over, that is what its own item's source wrote.
+        """
+        node, item = key
+        mask, heard, own = self.begun[node], self.heard.get(key, 0), set[int]()
+        source = self._graph.stream_of[node]
+        while source >= 0:
+            if item in self.writes.get(source, ()) and not mask >> source & 1:
+                own.add(source)
+            source = self._graph.stream_of[source]
+        return self.model.fold(self._in_order(mask, heard, own, item), self.onto) if own else self.values(mask, heard)
 
     def told_since(self, key: tuple[int, int]) -> list[dict[str, Any]]:
         """Give what operators have written since an instance began."""
         return self.told[self.heard.get(key, 0) :]
 
-    def _in_order(self, mask: int, heard: int) -> Iterator[dict[str, Any]]:
+    def _in_order(self, mask: int, heard: int, own: Container[int] = (), one: int = -1) -> Iterator[dict[str, Any]]:
         # An operator's update comes behind what those wrote who did not know it, and before what those wrote who did.
         # The order of the graph goes before that: what a node wrote never comes behind what follows it.
         if not self.told:
-            yield from (delta for _, delta in self._of(mask))
+            yield from (delta for _, delta in self._of(mask, own, one))
             return
         placed: list[tuple[int, int, dict[str, Any]]] = [(i, 1, delta) for i, delta in enumerate(self.told[:heard])]
         after: dict[int, int] = {}
-        for (node, item), delta in self._of(mask):
-            known = self.live.get(node, 0)
-            least = max((place for other, place in after.items() if other != node and known >> other & 1), default=0)
+        for (node, item), delta in self._of(mask, own, one):
+            known = self.live.get(node, self.begun.get(node, 0))  # of one in `own`, which each other follows
+            follows = (other for other in after if known >> other & 1 or (node in own and other in own))
+            least = max((after[other] for other in follows if other != node), default=0)
             place = max(least, self.heard.get((node, item), 0))
             after[node] = max(after.get(node, 0), place)
             placed.append((place, 0, delta))
@@ -225,11 +237,15 @@ class SharedState:
                 last[name] = key
         return None
 
-    def _of(self, mask: int) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+    def _of(
+        self, mask: int, own: Container[int] = (), one: int = -1
+    ) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
         for node in sorted(self.writes):
+            written = self.writes[node]
             if mask >> node & 1:
-                written = self.writes[node]
                 yield from (((node, item), written[item]) for item in sorted(written))
+            elif node in own:
+                yield (node, one), written[one]
 
     def _told(self, name: str, *keys: tuple[int, int]) -> str:
         one, other = (self._graph.nodes[n].name + (f"[{item}]" if item >= 0 else "") for n, item in keys)

@@ -16,9 +16,9 @@ from orchkit.model.instances import Child, MapState, Open
 from orchkit.model.paths import children_of, split_path
 from orchkit.model.shared import SharedState
 from orchkit.model.smallest import SmallestFirst
-from orchkit.model.standings import COMPLETED, DEGRADED, IDLE, OPEN
+from orchkit.model.standings import COMPLETED, DEGRADED, DONE, IDLE, OPEN
 
-__all__ = ["RunState", "ScopeState", "end_of", "map_state", "result_of"]
+__all__ = ["RunState", "ScopeState", "end_of", "has_delivered", "map_state", "result_of"]
 
 
 class ScopeState:
@@ -203,6 +203,7 @@ class ScopeState:
     @property
     def degraded(self) -> bool:
         """Whether something has delivered less than it should, or nothing because it failed."""
+        # Not those whose failure a quorum got over: that is the plan.
         skipped = any(progress.skipped for progress in self.maps.values())
         return skipped or bool(self.errors) or DEGRADED in self.standing
 
@@ -228,7 +229,7 @@ class ScopeState:
             return True
         if node not in self.effected or node in self.repeats:
             return False
-        return self.standing[node] != OPEN or self.graph.nodes[node].kind != "map"
+        return self.standing[node] != OPEN or self.graph.nodes[node].over is None
 
     def value(self, name: str) -> Any:
         """Give the recorded value of a node, or of the workflow's input."""
@@ -236,6 +237,17 @@ class ScopeState:
             return self.input
         node = self.graph.index[name]
         return self.replaced[node][1] if node in self.replaced else self.values[node]
+
+    def item_value(self, node: int, item: int) -> Any:
+        """Give the element that an item of a map is about."""
+        progress = self.maps.get(node)
+        if progress is None and self.graph.stream_of[node] >= 0:
+            progress = map_state(self, node)
+        if progress is not None and progress.fed is not None:
+            return progress.fed[item]
+        over = self.graph.nodes[node].over
+        assert over is not None
+        return self.value(over)[item]
 
     def is_live(self, name: str) -> bool:
         """Say whether a source has delivered."""
@@ -326,12 +338,32 @@ def map_state(state: ScopeState, node: int) -> MapState:
     """Give a map's counters, fresh ones before its first item has begun; changes nothing."""
     progress = state.maps.get(node)
     if progress is None:
-        over = state.graph.nodes[node].over
-        if over is None and not state.lenient:
-            raise ValueError(f"{state.graph.nodes[node].name!r} is no map")
-        value = None if over is None else state.value(over)
-        progress = MapState(len(value) if isinstance(value, list) else 0)
+        spec, source = state.graph.nodes[node], state.graph.stream_of[node]
+        if spec.over is None and not state.lenient:
+            raise ValueError(f"{spec.name!r} is no map")
+        if source in state.maps:
+            return _streaming(state, source, spec.quorum)
+        value = None if spec.over is None else state.value(spec.over)
+        progress = MapState(len(value) if isinstance(value, list) else 0, spec.quorum)
     return progress
+
+
+def _streaming(state: ScopeState, source: int, quorum: int | float | None) -> MapState:
+    # By the source's own indices: which of them will be left out is not known while it goes on.
+    before = state.maps[source]
+    progress = MapState(before.size, quorum, dict(has_delivered(state, source)))
+    if state.standing[source] in DONE:
+        progress.end_stream()
+    return progress
+
+
+def has_delivered(state: ScopeState, node: int) -> Iterator[tuple[int, Any]]:
+    """Give the items of a map that have delivered so far, and what."""
+    progress = state.maps[node]
+    for item in range(progress.size):
+        going = item in progress.again or item in progress.failed or (node, item) in state.open
+        if not going and progress.has_begun(item) and progress.has_delivered(item):
+            yield item, progress.values[item]
 
 
 def result_of(state: ScopeState, read: Callable[[int], Any] | None = None) -> Any:

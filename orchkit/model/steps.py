@@ -16,10 +16,13 @@ from orchkit.model.signatures import NOTHING, Asked, hints_of, parameters_of
 if TYPE_CHECKING:
     from orchkit.model.graph import Graph
 
-__all__ = ["RESERVED", "Const", "Function", "Node", "Param", "Ref", "Step", "const", "describe", "read", "ref"]
+__all__ = ["ITEM", "RESERVED", "Const", "Function", "Node", "Param", "Ref", "Step", "const", "describe", "read", "ref"]
 
 RESERVED = frozenset({"input", "item", "ctx", "error"})
 """Parameter names with a meaning of their own; no node may bear one."""
+
+ITEM = "item"
+"""What an approval for each item shows of it: the element itself."""
 
 NodeKind = Literal["step", "map", "route", "approval", "call", "loop"]
 
@@ -119,6 +122,14 @@ class Node:
         It is what a body has called, and bears a name that no user can give.
     until : callable or None
         Of a loop: ``until(result, round)``, whether a round was good enough.
+    over : str or None
+        Of a map, and of an approval for each item: the node whose list it goes over.
+    key : callable or None
+        Of a map: what an item is known by to dice and effects; without one, its index.
+    quorum : int, float or None
+        Of a map: how many of its items must deliver, or which share of them.
+    stream : bool
+        Of a map over a map: whether an item begins as soon as its own source has delivered.
     writes : tuple of str or None
         Which fields of the shared context it may write; None if it does not say.
     place : Place or None
@@ -141,7 +152,7 @@ class Node:
     policies: tuple[Policy, ...] = ()
     effect: bool = False
     undo: Any = None
-    on_error: Literal["fail", "skip"] = "fail"
+    on_error: Literal["fail", "skip", "collect"] = "fail"
     provider: str | None = None
     tags: tuple[str, ...] = ()
     version: str | None = None
@@ -152,6 +163,9 @@ class Node:
     rounds: int = 1
     then: Literal["last", "fail"] = "last"
     dynamic: bool = False
+    key: Callable[[Any], Any] | None = None
+    quorum: int | float | None = None
+    stream: bool = False
     writes: tuple[str, ...] | None = None
     place: Place | None = field(default=None, compare=False)
 

@@ -49,6 +49,10 @@ class Ways:
         except _TooManyError:
             return everyone
 
+    def surely_live(self) -> frozenset[int]:
+        """Give the nodes that run whatever the routes choose."""
+        return frozenset(range(len(self._graph.nodes))) - self._doubtful
+
     def are_alternatives(self) -> bool:
         """Say whether no two sinks can both run; False too where there are too many ways to look at."""
         sinks = frozenset(self._graph.sinks)

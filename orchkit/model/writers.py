@@ -1,4 +1,4 @@
-"""Writers: which fields of the shared context a node writes, as it says or as its source shows."""
+"""What a body does by its source: the fields of the shared context that it writes, and whether it asks a person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchkit.model.problems import Problem
 from orchkit.model.steps import Node
 from orchkit.model.wording import nearest
 
-__all__ = ["fields_of", "wrong_fields"]
+__all__ = ["asks", "fields_of", "wrong_fields"]
 
 
 def wrong_fields(node: Node, shared: SharedModel | None) -> Iterator[Problem]:
@@ -33,10 +33,21 @@ def fields_of(node: Node) -> tuple[str, ...]:
     """Give the fields that a node writes: those it declares, else those of ``ctx.update(field=...)`` in its source."""
     if node.writes is not None:
         return node.writes
+    code = _code_of(node)
+    return () if code is None else _fields_in(code)
+
+
+def asks(node: Node) -> bool:
+    """Say whether a node's own body asks a person, as far as its source shows it."""
+    code = _code_of(node)
+    return code is not None and _asks_in(code)
+
+
+def _code_of(node: Node) -> CodeType | None:
     if node.function is None or not node.function.wants_ctx:
-        return ()
+        return None
     place = place_of(node.function.fn)
-    return () if place is None or place.code is None else _fields_in(place.code)
+    return None if place is None else place.code
 
 
 @lru_cache(maxsize=4096)
@@ -48,12 +59,23 @@ def _mentions(code: CodeType, name: str) -> bool:
     return name in code.co_names or any(isinstance(one, CodeType) and _mentions(one, name) for one in code.co_consts)
 
 
+@lru_cache(maxsize=4096)
+def _asks_in(code: CodeType) -> bool:
+    return _mentions(code, "ask") and any(_calls(source_of(code), "ask"))
+
+
 def _updated(source: str) -> Iterator[str]:
+    for call in _calls(source, "update"):
+        yield from (keyword.arg for keyword in call.keywords if keyword.arg is not None)
+
+
+def _calls(source: str, name: str) -> Iterator[ast.Call]:
+    """Find what is called as ``ctx.<name>(...)``."""
     try:
         tree = ast.parse(textwrap.dedent(source))
     except (SyntaxError, ValueError):
         return
-    for call in ast.walk(tree):
-        match call:
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="ctx"), attr="update"), keywords=keywords):
-                yield from (keyword.arg for keyword in keywords if keyword.arg is not None)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="ctx"), attr=attr)) if attr == name:
+                yield node

@@ -14,6 +14,9 @@ first offered value that none has taken. What is left over is not used; a parame
 name: write ``temperature=ok.const(0.2)``. So with ``answer`` and ``input`` on offer, ``check(answer, input)``,
 ``check(input, answer)``, ``check(reply, question)`` and ``check(reply)`` are all right.
 
+**Options.** A step made by ``ok.step`` brings its own, such as its provider, also into a loop, where `using` does not
+reach.
+
 **More.** What a pattern returns is a workflow: add steps to it, name it in ``wf.call``, compare it with others in an
 `Experiment`.
 

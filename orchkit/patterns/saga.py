@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import orchkit as ok
-from orchkit.patterns._wiring import checked_steps, given, name_of
+from orchkit.patterns._wiring import checked_steps, fed, name_of, taking
 
 __all__ = ["saga"]
 
@@ -29,8 +29,8 @@ def saga(
     Returns
     -------
     Workflow
-        Its one node is ``saga``, which calls the steps, so their paths are such as ``saga/book``. It delivers a dict of
-        what each gave.
+        Its own step: ``results``, which delivers a dict of what each gave. What undoes a step has a path such as
+        ``book/undo:cancel``, so one function may undo several.
 
     Raises
     ------
@@ -42,10 +42,13 @@ def saga(
     If step *i*, from 0, fails with ``q_i``, it takes ``sum over i of i q_i (1 - q_0) .. (1 - q_(i - 1))`` undoings on
     average, and all goes well with ``(1 - q_0) .. (1 - q_n)``. Put the step that fails most first.
 
-    A crash anywhere resumes where it was: what was done is not done again, and what was undone stays so. Three things
-    it does not do. A step that fails is itself not undone: it must have had no effect. An undoing that fails ends the
-    run there, with what is left to undo in the log; make undoings repeatable, and let them try until they succeed. And
-    a run that is cancelled is not undone.
+    If step *k* fails, exactly the *k* - 1 before it are undone, in reverse, as far as each has something that undoes
+    it; a crash anywhere resumes to the same log.
+
+    It is written by ``undo=``, whose notes say the rest (`Workflow.step`): an undoing is tried three times unless its
+    step has a retry of its own, one that fails for good is told and the rest still undone, and what a resume does
+    again has a key of its own. Two things it does not do. A step that fails is itself not undone: it must have had no
+    effect. And a run that is cancelled keeps what it did, unless by ``run.cancel(undo=True)``.
 
     References
     ----------
@@ -59,35 +62,28 @@ def saga(
     >>> def pay(trip: str, book: str) -> str: ...
     >>> wf = ok.patterns.saga("trip", steps=[(book, cancel), (pay, None)], input=str)
     >>> world = ok.World({
-    ...     "saga/book": ok.fake("seat 7"), "saga/cancel": ok.fake("free"), "saga/pay": ok.fake("paid", error=1.0)
+    ...     "book": ok.fake("seat 7"), "book/undo:cancel": ok.fake("free"), "pay": ok.fake("paid", error=1.0)
     ... })
     >>> run = wf.simulate("Rome", world=world)
-    >>> run.status, run.events.query("kind == 'called'").body.map(lambda body: body["id"].split("(")[0]).tolist()
-    ('failed', ['saga/book', 'saga/pay', 'saga/cancel'])
+    >>> run.status, [event.node for event in run.log if event.kind == "undone"]
+    ('failed', ['book'])
     """
     where = f"saga({name!r})"
     pairs = [pair if isinstance(pair, tuple) and len(pair) == 2 else _refused(where, pair) for pair in steps]
-    checked_steps(where, [one for pair in pairs for one in pair if one is not None], own=["saga"])
-    before: dict[str, Any] = {}
-    for do, undo in pairs:  # what does not fit is told now, and not when it is too late
-        given(do, input=None, **before)
-        before[name_of(do)] = None
-        if undo is not None:
-            given(undo, done=None, input=None)
+    checked_steps(where, [do for do, _ in pairs], own=["results"])
     wf = ok.Workflow(name, input=input)
+    done: dict[str, Any] = {}
+    for do, undo in pairs:
+        if undo is not None:
+            checked_steps(where, [undo])
+        back = None if undo is None else fed(undo, done=do, input="input")
+        wf.step(undo=back, after=list(done)[-1:])(fed(do, input="input", **done))
+        done[name_of(do)] = do
 
     @wf.step
-    async def saga(input: Any, ctx: ok.Context) -> dict[str, Any]:
-        done: dict[str, Any] = {}
-        try:
-            for do, _ in pairs:
-                done[name_of(do)] = await ctx.call(do, **given(do, input=input, **done))
-        except ok.CallFailed:
-            for do, undo in reversed(pairs[: len(done)]):
-                if undo is not None:
-                    await ctx.call(undo, **given(undo, done=done[name_of(do)], input=input))
-            raise
-        return done
+    @taking(*done)
+    def results(**values: Any) -> dict[str, Any]:
+        return values
 
     return wf
 

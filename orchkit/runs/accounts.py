@@ -50,7 +50,7 @@ class Account:
     attempts : int
         How many were started, those of its fallbacks and of earlier generations included.
     value : object
-        What it delivered, as JSON; `NOTHING` before.
+        What it delivered, as JSON, or what stands in a collecting map for an item that failed; `NOTHING` before.
     writes : dict
         What it wrote to the shared context, by field.
     written : int, microseconds
@@ -102,6 +102,11 @@ class Account:
         """Whether it has settled with a value."""
         return self.status in _DELIVERS
 
+    @property
+    def listed(self) -> bool:
+        """Whether it has a place in its map's list: it has delivered, or its failure has been collected."""
+        return self.delivered or (self.status == "skipped" and self.value is not NOTHING)
+
     def take(self, event: Event) -> None:
         """Fold one of its events."""
         self.generation = event.generation
@@ -123,6 +128,8 @@ class Account:
         self._deltas = {}
         if not self.delivered:
             self.value, self.writes = NOTHING, {}
+        if event.kind == "skipped" and event.status == "error" and event.item >= 0 and event.body is not None:
+            self.value = event.body
 
 
 def _go_on(account: Account, event: Event) -> None:
@@ -304,7 +311,7 @@ class Accounts:
             whole.begun = event.t
 
     def _list_of(self, node: str) -> list[Any]:
-        return [account.value for account in self.items(node) if account.delivered]
+        return [account.value for account in self.items(node) if account.listed]
 
     def items(self, node: str) -> list[Account]:
         """Give the accounts of a map's items, in order of the items."""

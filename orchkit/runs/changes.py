@@ -20,6 +20,7 @@ from orchkit.model.graph import Graph
 from orchkit.model.records import Head
 from orchkit.model.standings import IDLE, OPEN, READY
 from orchkit.model.state import RunState
+from orchkit.model.streams import below
 from orchkit.model.wording import nearest
 from orchkit.runs.fingerprint import fingerprints
 
@@ -134,9 +135,8 @@ def _refuse_effects(state: RunState, head: Head, rerun: Sequence[str]) -> None:
 
 def _refuse_half_done(state: RunState, head: Head) -> None:
     graph = state.graph
-    below = graph.descendants({node for node, _ in state.stale} | state.before.keys())
-    for node in sorted(below & state.effected - state.repeats):
-        if state.standing[node] == OPEN and graph.nodes[node].kind == "map":
+    for node in sorted(below(state) & state.effected - state.repeats):
+        if state.standing[node] == OPEN and graph.nodes[node].over is not None:
             name = graph.nodes[node].name
             raise ChangedEffect(
                 f"map {name!r} of run {head.run_id!r} is half done, and something that it gets runs again: the effects "

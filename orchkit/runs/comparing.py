@@ -88,13 +88,14 @@ class Compared(NamedTuple):
     differences: list[Difference]
 
 
-def compare(a: Side, b: Side) -> Compared:
+def compare(a: Side, b: Side, *, exact: bool | None = None) -> Compared:
     """Compare two logs, and say of each difference whether it follows from another.
 
     With a graph, a difference follows from one in what an ancestor delivered or wrote; without any, all follow from
-    that which comes first in the logs.
+    that which comes first in the logs. Times are compared as well, unless one is live or `exact` says otherwise.
     """
-    exact = a.head.mode == b.head.mode == "virtual"
+    if exact is None:
+        exact = a.head.mode == b.head.mode == "virtual"
     digest = exact_digest if exact else canonical_digest
     equal = digest(a.events) == digest(b.events)
     comparison = _Comparison(a, b, exact=exact)

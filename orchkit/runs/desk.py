@@ -101,7 +101,7 @@ class Desk:
 
     def asked(self) -> None:
         """See to the question that has just become visible."""
-        self._askers.update(self._execution.askers)
+        self._askers.update(self._execution.questions.askers)
         if self._postman is not None:
             self._postman.watch(self)
         if self._clerk is not None:
@@ -120,7 +120,7 @@ class Desk:
         self._postman.look(Look(self, inst, inst.token, asked))
 
     def _deliver(self, key: Key, asked: Event | None, answer: Answer) -> None:
-        inst, _ = self._execution.askers.get(key, (None, None))
+        inst, _ = self._execution.questions.askers.get(key, (None, None))
         # The very one: by now it may be asked anew, about something else.
         if inst is None or asked is None or self._execution.pending.get(key) is not asked:
             answer.told(AnswerLate("another answer, or the deadline, was first"))

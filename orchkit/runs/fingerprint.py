@@ -41,8 +41,10 @@ def _fingerprint(graph: Graph, node: Node) -> str:
     code: Any = None if node.function is None else getattr(node.function.fn, "__code__", None)
     if node.body is not None:
         code = (getattr(node.until, "__code__", None), tuple(fingerprints(node.body).values()))
+    if node.key is not None:
+        code = (code, getattr(node.key, "__code__", None))
     known = graph.fingerprints.get(node.name)
-    if known is None or (known[0] is not code and (node.body is None or known[0] != code)):
+    if known is None or (known[0] is not code and (not isinstance(code, tuple) or known[0] != code)):
         known = graph.fingerprints[node.name] = (code, _digest(_describe(node)))
     return known[1]
 
@@ -59,6 +61,9 @@ def _describe(node: Node) -> str:
     if node.body is not None:
         held = node.feeds, node.rounds, node.then, sorted(fingerprints(node.body).items())
         place = (*place, held)  # type: ignore[assignment]  # only where there is one: others stay as they were recorded
+    if node.key is not None or node.quorum is not None or node.stream:
+        items = "" if node.key is None else _code_of(node.key), node.quorum, node.stream
+        place = (*place, items)  # type: ignore[assignment]  # the same
     if node.undo is not None:
         place = (*place, f"undo {_code_of(node.undo)}")  # type: ignore[assignment]  # as above
     policies = [_describe_policy(policy) for policy in node.policies]

@@ -22,6 +22,7 @@ from orchkit.model.state import RunState
 from orchkit.model.wording import nearest
 from orchkit.runs import live
 from orchkit.runs.fingerprint import fingerprints
+from orchkit.runs.given import dump_given
 from orchkit.runs.handle import Handle, PastRun
 from orchkit.runs.operating import Deed
 from orchkit.runs.sources import Source
@@ -237,18 +238,12 @@ def _is_kept(program: Program, event: Event, dropped: set[int]) -> bool:
 
 def _set(program: Program, name: str, value: Any, t: int) -> Iterator[Event]:
     seat = program.seats[program.graph.index[name]]
-    spec, dump = seat.node, seat.site.dump
     try:
-        if spec.kind != "map":
-            body = dump(value, name)
-        elif isinstance(value, (list, tuple)):
-            body = [dump(item, f"{name}[{i}]") for i, item in enumerate(value)]
-        else:
-            raise TypeError(f"a map delivers a list, and this is a {type(value).__name__}")
+        body = dump_given(seat, value, name)
     except (TypeError, ValueError) as error:
         raise DefinitionError(f"fork(set={{{name!r}: ...}}) is not what {name!r} delivers: {error}") from error
     yield Event(t, "completed", name, status="set", body=body)
-    if spec.kind == "route":
+    if seat.node.kind == "route":
         yield Event(t, "picked", name, body=body if isinstance(body, list) else [body])
     yield Event(t, "settled", name, status="completed")
 
@@ -278,7 +273,7 @@ def _plan(program: Program, state: RunState, at: int | None, effects: str) -> It
             yield Planned(spec.name, None, "at", effect)
         elif standing in (IDLE, READY):
             yield Planned(spec.name, None, _why(graph, state, node, below), effect)
-        elif standing == OPEN and spec.kind != "map":
+        elif standing == OPEN and spec.over is None:
             yield Planned(spec.name, None, "open", effect)
         elif standing == OPEN or again:
             for item in _items(state, node):
@@ -293,4 +288,6 @@ def _why(graph: Any, state: RunState, node: int, below: set[int]) -> str:
 def _items(state: RunState, node: int) -> list[int]:
     progress = state.maps[node]
     going = {item for one, item in [*state.open, *state.stale] if one == node}
-    return sorted(going | set(progress.again) | set(range(progress.next, progress.size)))
+    to_come = range(progress.next, progress.size) if not progress.over else ()
+    unfed = set(range(progress.size)) - progress.fed.keys() if progress.fed is not None and not progress.whole else ()
+    return sorted(going | set(progress.again) | set(to_come) | set(unfed))

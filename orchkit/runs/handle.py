@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import Any, Protocol
@@ -16,7 +17,8 @@ from orchkit.model.codec import codec_for
 from orchkit.model.events import ATTEMPT_ENDS, Event, canonical_digest, exact_digest, settles
 from orchkit.model.fold import fold
 from orchkit.model.graph import Graph
-from orchkit.model.nesting import result_type
+from orchkit.model.items import ItemFailed, is_failed_item
+from orchkit.model.nesting import element_type
 from orchkit.model.paths import segment_of, split_path
 from orchkit.model.protocols import RunStore
 from orchkit.model.questions import open_questions, refuse_unknown
@@ -318,13 +320,11 @@ def _typed(program: Program, state: RunState, node: int) -> Any:
     spec, value = program.graph.nodes[node], state.values[node]
     if value is None or spec.kind == "route":
         return value
-    if spec.body is not None:
-        one = codec_for(result_type(spec.body), program.graph.redact)
-        return [one.load(element) for element in value] if spec.kind == "map" else one.load(value)
-    codec = codec_for(spec.answer if spec.function is None else spec.function.returns, program.graph.redact)
-    if spec.kind == "map":
-        return [codec.load(element) for element in value]
-    return codec.load(value)
+    if spec.over is None:
+        return codec_for(element_type(spec), program.graph.redact).load(value)
+    failed = spec.on_error == "collect"
+    one = codec_for(element_type(replace(spec, on_error="fail")), program.graph.redact)
+    return [ItemFailed(**each) if failed and is_failed_item(each) else one.load(each) for each in value]
 
 
 def shared_of(program: Program | None, run_id: str, events: Sequence[Event]) -> Any:

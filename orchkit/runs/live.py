@@ -22,10 +22,12 @@ from orchkit.engine.context import Context
 from orchkit.engine.execution import Execution
 from orchkit.engine.operating import is_quiet
 from orchkit.engine.program import Program
+from orchkit.engine.questions import awaits_people
 from orchkit.engine.stopping import suspend
 from orchkit.errors import DefinitionError, RunCrashed, RunError, RunSuspended
 from orchkit.model.events import Event
 from orchkit.model.protocols import Journal, RunStore
+from orchkit.model.questions import asking_order
 from orchkit.model.records import Head
 from orchkit.runs.changes import go_on_from, rehearse
 from orchkit.runs.clerk import Approver
@@ -174,7 +176,7 @@ class LiveRun:
 
     def _quiet(self) -> bool:
         execution = self._execution
-        return self._outcome.done() or execution.awaits_people() or is_quiet(execution)
+        return self._outcome.done() or awaits_people(execution) or is_quiet(execution)
 
     def _tell_settled(self) -> None:
         if self._quiet():
@@ -211,7 +213,7 @@ class LiveRun:
         self._followers.ring()
         # These make a cycle. Without it what ends is freed at once and not by the garbage collector, which took a tenth
         # of the time of two hundred runs at once to go through all objects there are.
-        self._execution.on_question = self._execution.on_event = self._execution.on_end = None
+        self._execution.questions.on_question = self._execution.on_event = self._execution.on_end = None
         self._execution.on_partial = None
 
     def _tell_outcome(self, value: Any, error: BaseException | None) -> None:
@@ -353,8 +355,9 @@ class LiveRun:
         return Look(execution.events[start : start + limit], over, durable)
 
     def pending(self) -> list[Event]:
-        """Give the questions that are open."""
-        return list(self._execution.pending.values())
+        """Give the questions that are open, as they were asked: a resume puts them there in an order of its own."""
+        asked = list(self._execution.pending.values())
+        return sorted(asked, key=lambda event: asking_order(event.t, event.node, event.item))
 
     def answer(self, name: str, value: Any, *, by: str, item: int | None = None, via: str = "python") -> None:
         """Answer an open question; see `Desk.answer`."""

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from orchkit.engine import operating
 from orchkit.engine.execution import Execution
+from orchkit.engine.keys import next_key
 from orchkit.engine.program import Program, Seat
 from orchkit.errors import CodecError, DefinitionError, RunError
 from orchkit.model.graph import Graph
@@ -20,6 +21,7 @@ from orchkit.model.paths import attempt_of, owner_of
 from orchkit.model.standings import IDLE, READY, SKIPPED
 from orchkit.model.state import RunState, ScopeState
 from orchkit.model.wording import nearest
+from orchkit.runs.given import dump_given
 
 __all__ = ["Deed", "is_paused", "prepared", "refusal"]
 
@@ -96,7 +98,7 @@ def _do(execution: Execution, path: list[str], item: int, value: Any, deed: Deed
     who: dict[str, Any] = {"by": deed.by, "why": deed.why}
     if deed.verb == "retry":
         _check_begun(state, node, item, deed, execution.run_id)
-        key = operating.next_key(execution.state, state, node, item) if deed.new_key else ""
+        key = next_key(execution, state, node, item) if deed.new_key else ""
         operating.again(execution, state, node, item, key=key, **who)
         return
     _check_there(state, node, item, deed, execution.run_id)
@@ -145,7 +147,7 @@ def _seat(program: Program, path: list[str], deed: Deed) -> Seat:
         seat = _seat_in(program, name, deed)
         if seat.site.inside is None:
             raise DefinitionError(f"{deed.said}: {name!r} holds no workflow; there is nothing within it")
-        if seat.node.kind == "map" and item < 0:
+        if seat.node.over is not None and item < 0:
             raise DefinitionError(f"{deed.said}: {name!r} has items; say of which, such as {f'{name}[0]'!r}")
         program = seat.site.inside.program
     return _seat_in(program, path[-1], deed)
@@ -165,22 +167,13 @@ def _deeper(graph: Graph, prefix: str = "") -> list[str]:
 
 
 def _check_item(seat: Seat, item: int, deed: Deed) -> None:
-    if item >= 0 and seat.node.kind != "map":
+    if item >= 0 and seat.node.over is None:
         raise DefinitionError(f"{deed.said}: {seat.node.name!r} is no map, and has no items; leave item= out")
 
 
 def _dumped(seat: Seat, item: int, deed: Deed, run_id: str) -> Any:
-    dump, value = seat.site.dump, deed.value
     try:
-        if seat.node.kind == "approval" and value is None and seat.node.timeout is not None:
-            return None  # as if nobody had answered in time
-        if seat.node.kind != "map" or item >= 0:
-            return dump(value, deed.node)
-        if not isinstance(value, (list, tuple)):
-            raise TypeError(
-                f"a map delivers a list, and this is a {type(value).__name__}; for one item say which by item="
-            )
-        return [dump(one, f"{deed.node}[{i}]") for i, one in enumerate(value)]
+        return dump_given(seat, deed.value, deed.node, item)
     except (TypeError, ValueError) as error:
         if isinstance(error, CodecError):
             error.run_id = run_id
@@ -225,6 +218,13 @@ def _check_there(state: ScopeState, node: int, item: int, deed: Deed, run_id: st
         size = _size(state, node, deed, run_id)
         if item >= size:
             raise RunError(f"{deed.said}: there are {size} items, from 0 to {size - 1}", run_id=run_id, node=deed.node)
+        fed = state.maps[node].fed
+        if fed is not None and item not in fed:
+            raise RunError(
+                f"{deed.said}: what it streams over has not delivered that item; act on it there, or wait",
+                run_id=run_id,
+                node=deed.node,
+            )
     if deed.verb != "skip":
         return
     if state.standing[node] == SKIPPED or (item >= 0 and item in state.maps[node].skipped):
@@ -238,7 +238,7 @@ def _check_begun(state: ScopeState, node: int, item: int, deed: Deed, run_id: st
     if item >= 0:
         _size(state, node, deed, run_id)
         progress = state.maps[node]
-        if item >= progress.next or item in progress.again:
+        if not progress.has_begun(item) or item in progress.again:
             raise _not_begun(deed, run_id)
     elif standing == SKIPPED and node not in state.errors and state.doomed(node):
         raise RunError(

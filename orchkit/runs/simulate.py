@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchkit.clock.bare import BareHost
@@ -73,14 +73,23 @@ def simulate(program: Program, value: Any, *, seed: int = 0, case: int | str = 0
     return PastRun(head, execution.events, program, error=_error_of(execution))
 
 
-def continue_virtual(program: Program, run_id: str, dice: int, events: Sequence[Event]) -> Execution:
-    """Go on from any prefix of a virtual run's log, in no time."""
-    return _drive(program, run_id, dice, events, None)
+def continue_virtual(
+    program: Program, run_id: str, dice: int, events: Sequence[Event], host: Callable[[Kernel], BareHost] = BareHost
+) -> Execution:
+    """Go on from any prefix of a virtual run's log, in no time; on a host that may look on."""
+    return _drive(program, run_id, dice, events, None, host)
 
 
-def _drive(program: Program, run_id: str, dice: int, events: Sequence[Event], value: Any) -> Execution:
+def _drive(
+    program: Program,
+    run_id: str,
+    dice: int,
+    events: Sequence[Event],
+    value: Any,
+    hosted: Callable[[Kernel], BareHost] = BareHost,
+) -> Execution:
     kernel = Kernel()
-    host = BareHost(kernel)
+    host = hosted(kernel)
     execution = Execution(program, kernel, host, _JOURNAL, run_id=run_id, dice_base=dice, events=events)
     if execution.state.status not in ("new", "running"):
         return execution

@@ -6,6 +6,6 @@ and expect the same end.
 
 from __future__ import annotations
 
-from orchkit.testing.prefixes import PrefixReport, every_prefix
+from orchkit.testing.prefixes import every_prefix
 
-__all__ = ["PrefixReport", "every_prefix"]
+__all__ = ["every_prefix"]

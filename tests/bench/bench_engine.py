@@ -66,7 +66,7 @@ def engine_chain(**policies: object) -> Callable[[], None]:
         host.pump()
         await done.wait()
         assert execution.state.result == 200
-        assert len(execution.events) == 602
+        assert len(execution.events) == 402
 
     async def several() -> None:
         for _ in range(10):

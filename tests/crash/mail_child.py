@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -105,9 +106,13 @@ def serve():
         tell = DuckStore.tell
 
         def strike(store, letter, said):
-            if where == "after":
-                tell(store, letter, said)
-                store._writer.flush()
+            if where == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            tell(store, letter, said)
+            threading.Thread(target=flushed, args=[store]).start()  # this may be the writer's
+
+        def flushed(store):
+            store._writer.flush()
             os.kill(os.getpid(), signal.SIGKILL)
 
         DuckStore.tell = strike

@@ -40,10 +40,10 @@ def check(graph: Graph, log: list[Event], accounts: Accounts, where: str) -> int
             assert whole is not None, f"{where}: {node.name}"
             assert whole.status in ("running", "waiting", "cancelled"), f"{where}: {node.name} is {whole.status}"
         if index in state.maps:
-            items = {one.item: value(one) for one in accounts.items(node.name) if one.delivered}
+            items = {one.item: value(one) for one in accounts.items(node.name) if one.listed}
             progress = state.maps[index]
-            begun = {i for i in range(progress.next) if (index, i) not in state.open}
-            done = begun - progress.skipped - progress.failed - set(progress.again)
+            begun = {i for i in range(progress.size) if progress.has_begun(i) and (index, i) not in state.open}
+            done = {i for i in begun - progress.failed - set(progress.again) if progress.has_delivered(i)}
             assert items == {i: progress.values[i] for i in done}, f"{where}: {node.name}"
         compared += 1
     if state.shared is not None:

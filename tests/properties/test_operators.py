@@ -10,6 +10,8 @@ from tests.properties.test_generations import once_per_generation
 from tests.support.interventions import Story
 from tests.support.operators import NestedStory, Operated
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*both retry:orchkit.GraphWarning")
+
 
 class Notes(BaseModel):
     notes: list[str] = []

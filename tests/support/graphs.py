@@ -6,6 +6,7 @@ import inspect
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orchkit as ok
@@ -47,6 +48,16 @@ class Bodies:
         return fn  # type: ignore[no-any-return]
 
 
+def known(item: Any) -> str:
+    """Give an item's key; some lists hold the same twice, whose maps fail by it."""
+    return str(item)
+
+
+def wf_inputs(wf: ok.Workflow, name: str) -> list[str]:
+    """Give the names that a step asks for."""
+    return list(inspect.signature(wf._nodes[name].fn).parameters)
+
+
 def random_workflow(
     seed: int, *, modelled: bool, grid: bool = False, failing: bool = True, unit: float = 1.0
 ) -> tuple[ok.Workflow, ok.World, ok.Faults, Bodies]:
@@ -71,6 +82,7 @@ def random_workflow(
     faults: list[Any] = []
     names: list[str] = []
     lists: list[str] = []
+    maps: list[str] = []
     routed: list[str] = []
 
     def duration() -> Any:
@@ -112,15 +124,41 @@ def random_workflow(
             models[name] = ok.fake(value, latency=duration(), error=rng.choice([0.0, 0.3]))
         {"step": wf.step, "map": wf.map, "route": wf.route}[kind](**chosen)(fn)
 
+    def is_sure(over: str) -> bool:
+        # What goes over no list fails; where it cannot be skipped, that stops its siblings.
+        return failing or over in maps or wf._nodes[over].policy("fallback") is None
+
+    def of_map(over: str) -> dict[str, Any]:
+        chosen: dict[str, Any] = {"over": over, "limit": rng.choice([None, 1, 2])}
+        quorum = rng.choice([None, None, None, 1, 2, 0.5])
+        chosen["quorum"] = quorum if modelled else None  # which items are first is a race of bodies
+        if over in maps and rng.random() < 0.6:
+            chosen["stream"] = True
+            chosen["quorum"] = None if chosen["quorum"] == 0.5 else chosen["quorum"]
+        if rng.random() < 0.2 and (modelled or over not in maps):
+            chosen["key"] = known
+        if quorum is None and rng.random() < 0.25 and is_sure(over):
+            chosen["on_error"] = "collect"
+        return chosen
+
     for i in range(rng.randint(4, 12)):
         name = f"n{i}"
         inputs = rng.sample(names, min(len(names), rng.randint(0, 2)))
         roll = rng.random()
-        if roll < 0.2 and lists:
-            add("map", name, ["item"], f"v{i}", over=rng.choice(lists), limit=rng.choice([None, 1, 2]))
+        if roll < 0.25 and lists:
+            # The newest first, so that maps over maps are common.
+            over = lists[-1] if rng.random() < 0.5 else rng.choice(lists)
+            add("map", name, ["item", *rng.sample(inputs, min(len(inputs), 1))], f"v{i}", **of_map(over))
+            if over in maps and wf._nodes[name].stream and over in wf_inputs(wf, name):
+                wf._nodes[name] = replace(wf._nodes[name], stream=False)
+            lists.append(name)
+            maps.append(name)
         elif roll < 0.35 and names:
             timeout = rng.choice([None, unit * 4])
-            wf.approval(name, answer=bool, show=rng.choice(names), timeout=timeout if modelled else None)
+            sure = [one for one in lists if is_sure(one)]
+            asked: dict[str, Any] = {"over": rng.choice(sure)} if sure and rng.random() < 0.4 else {}
+            asked = asked or {"show": rng.choice(names)}
+            wf.approval(name, answer=bool, timeout=timeout if modelled else None, **asked)
             models[name] = ok.person(duration(), approve=0.5, absent=0.2 if timeout and modelled else 0.0)
         elif roll < 0.5:
             targets = [f"{name}a", f"{name}b"]

@@ -18,7 +18,7 @@ from orchkit.model.instances import MapState
 from orchkit.model.records import Head
 from orchkit.model.shared import SharedState
 from orchkit.model.standings import COMPLETED, SKIPPED
-from orchkit.model.state import RunState, ScopeState
+from orchkit.model.state import RunState, ScopeState, has_delivered
 from orchkit.runs.changes import GoingOn, go_on_from
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.simulate import prepare
@@ -39,6 +39,7 @@ def everything(state: ScopeState) -> dict[str, Any]:
         held["undoing"] = None if state.undoing is None else state.undoing.events
         held["undoable"] = list(state.undoable.items())
         held["scopes"] = {prefix: everything(scope) for prefix, scope in state.scopes.items()}
+        held["children"] = {id: (child.called, child.events) for id, child in state.children.items()}
     return held
 
 
@@ -222,12 +223,19 @@ class Story:
                 assert state.doomed(index) == (standing == SKIPPED), f"seed {self.seed}: {index} stands wrong"
             if standing != COMPLETED or kind == "approval":
                 continue
-            items = range(state.maps[index].size) if kind == "map" and index in state.maps else [-1][kind == "map" :]
-            for item in items:
-                value = state.values[index] if item < 0 else state.maps[index].values[item]
+            values = list(has_delivered(state, index)) if index in state.maps else [(-1, state.values[index])]
+            for item, value in values if kind != "map" or index in state.maps else ():
                 assert value in self._possible(execution, index, item), f"seed {self.seed}: {index}[{item}]: {value}"
                 checked += 1
+            self._check_stream(state, index)
         return checked
+
+    def _check_stream(self, state: RunState, index: int) -> None:
+        source, progress = self.graph.stream_of[index], state.maps.get(index)
+        if progress is not None and progress.fed is not None and source in state.maps:
+            now = dict(has_delivered(state, source))
+            used = {item: progress.fed[item] for item, _ in has_delivered(state, index)}
+            assert used == {item: now.get(item) for item in used}, f"seed {self.seed}: {index} streamed old values"
 
     def _possible(self, execution: Any, index: int, item: int) -> list[Any]:
         values = []
@@ -238,7 +246,7 @@ class Story:
             site = program.seats[program.graph.index[name]].site
             if {source for _, source, *_ in site.loads} - {"input", *self.graph.index}:
                 continue  # it got something that is no longer there
-            inputs = execution.arguments(SimpleNamespace(item=item), site, None)
+            inputs = execution.arguments(SimpleNamespace(node=index, item=item), site, None)
             values.append(site.dump(site.model.value(inputs, None), site.path))
         return values
 

@@ -501,17 +501,18 @@ def test_saga() -> None:
     """Sum i q_i prod(1-q_j) = .2352 undoings, success prod(1-q_i), for failures of .02, .05, .1; 4,000 runs."""
     q = (0.02, 0.05, 0.1)
     wf = ok.patterns.saga("trip", steps=[(book, cancel), (pay, refund), (ship, recall)], input=str)
-    does = {f"saga/{name}": ok.fake("x", error=e) for name, e in zip(("book", "pay", "ship"), q, strict=True)}
-    undoes = {f"saga/{name}": ok.fake("x") for name in ("cancel", "refund", "recall")}
+    does = {name: ok.fake("x", error=e) for name, e in zip(("book", "pay", "ship"), q, strict=True)}
+    undoes = {
+        f"{do}/undo:{undo}": ok.fake("x") for do, undo in (("book", "cancel"), ("pay", "refund"), ("ship", "recall"))
+    }
     runs = list(trials(wf, ok.World(does | undoes), 4_000, value="Rome"))
 
     def undone(run: PastRun) -> list[str]:
-        called = (e.body["id"].partition("/")[2].partition("(")[0] for e in run.log() if e.kind == "called")
-        return [name for name in called if name in ("cancel", "refund", "recall")]
+        return [e.node for e in run.log() if e.kind == "undone"]
 
     mean_agrees([len(undone(run)) for run in runs], undoings(q), "undoings")
     rate_agrees([delivered(run) for run in runs], prod(1 - x for x in q), "all goes well")
-    assert {tuple(undone(run)) for run in runs} == {(), ("cancel",), ("refund", "cancel")}
+    assert {tuple(undone(run)) for run in runs} == {(), ("book",), ("pay", "book")}
     assert all(not undone(run) for run in runs if delivered(run))
     assert round(undoings(q), 4) == 0.2352
 

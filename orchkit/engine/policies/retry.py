@@ -33,7 +33,7 @@ async def retrying(policy: Retry, leg: Leg, site: Site, first: int) -> Outcome:
 async def _wait(policy: Retry, leg: Leg, site: Site, n: int, time: int, retry_after: float | None) -> None:
     inst = leg.inst
     ex, scope = inst.execution, inst.scope
-    seconds = policy.wait.seconds(time, scope.dice_at(site, inst.item, leg.number, n).uniform(JITTER))
+    seconds = policy.wait.seconds(time, scope.dice_at(inst, site, leg.number, n).uniform(JITTER))
     if retry_after is not None:
         seconds = max(seconds, retry_after)
     wanted = Event(

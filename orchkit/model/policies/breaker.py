@@ -19,7 +19,8 @@ class Breaker:
     After so many failures in a row it opens: attempts are rejected with `BreakerOpen`, which costs no time, is not
     retried and does reach the fallback. When `reset` has passed, one attempt is let through as a probe (half-open)
     while all others are still rejected. A probe that succeeds closes it; one that fails opens it for `reset` again;
-    one that is cancelled says nothing, and the next attempt is the probe.
+    one that is cancelled says nothing, and the next attempt is the probe. Who has queued at a bulkhead or a rate limit
+    is judged again when its turn comes.
 
     Parameters
     ----------

@@ -17,7 +17,8 @@ class Budget:
     """Begin no attempt when enough has been spent.
 
     Before each attempt it looks at what has been spent so far. If that has reached any of the bounds, the attempt is
-    rejected with `BudgetExhausted`, which is not retried and does reach the fallback.
+    rejected with `BudgetExhausted`, which is not retried and does reach the fallback. Who has queued at a bulkhead or a
+    rate limit is looked at again when its turn comes.
 
     What is in flight is not stopped, and nobody knows what it will cost: `cost` and `tokens` may overshoot, by what
     the attempts come to that were under way when the bound was reached. `calls` is exact, for an attempt counts when

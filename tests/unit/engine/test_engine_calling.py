@@ -11,9 +11,11 @@ import pytest
 from pydantic import BaseModel
 
 import orchkit as ok
+from orchkit.model.events import canonical_digest
 from orchkit.runs.checks import dump_input
 from orchkit.runs.simulate import continue_virtual, prepare, simulate
 from orchkit.testing import every_prefix
+from tests.support.engines import Broken, Drive
 
 
 class Decision(BaseModel):
@@ -102,6 +104,19 @@ def test_a_world_and_faults_address_a_child() -> None:
     assert every_prefix(wf, "an owl", world=ok.World({"walk/search": ok.fake(10, latency=5.0)})).ok
 
 
+@pytest.mark.parametrize("durability", ["group", "memory"])
+def test_a_crash_while_a_body_calls_is_no_error_of_the_body(durability: str) -> None:
+    wf = agent(walk, retry=ok.Retry(2))
+    whole = wf.simulate("an owl", world=ok.World()).log
+    for record, event in enumerate(whole, 1):
+        faults = ok.Faults(ok.faults.crash(after=record))
+        run = wf.simulate("an owl", world=ok.World(), faults=faults, durability=durability)
+        if durability == "group":
+            assert run.log == whole, f"crash after {record}: {event}"
+        elif record < len(whole):
+            assert (run.status, len(run.log)) == ("orphaned", record)
+
+
 async def tries(input: str, ctx: ok.Context) -> str:
     return str(await ctx.call(shaky, input))
 
@@ -158,6 +173,36 @@ def test_a_workflow_is_called_and_its_result_has_its_type() -> None:
     assert every_prefix(wf, "a", world=ok.World()).ok
 
 
+async def greedy(input: str, ctx: ok.Context) -> int:
+    try:
+        return int(await ctx.call(search, input)) + int(await ctx.call(search, input * 2))
+    except BaseException:
+        return -1
+
+
+@pytest.mark.parametrize("body", [walk, greedy])
+def test_a_crash_after_a_call_is_no_failure_of_the_body(body: Any) -> None:
+    wf = agent(body, retry=ok.Retry(2))
+    wanted = wf.simulate("owl", world=ok.World())
+    for record in range(1, len(wanted.log) + 1):
+        crash = ok.Faults(ok.faults.crash(after=record))
+        with pytest.raises(ok.RunCrashed):
+            wf.simulate("owl", world=ok.World(), faults=crash).result()
+        again = wf.simulate("owl", world=ok.World(), faults=crash, durability="group")
+        assert again.result() == wanted.result(), f"crash after {record}"
+        assert canonical_digest(again.log) == canonical_digest(wanted.log), f"crash after {record}"
+
+
+def test_a_store_that_breaks_at_any_record_of_a_body_that_calls_stops_the_run_there() -> None:
+    program = prepare(agent(greedy, retry=ok.Retry(2)).checked(), ok.World())
+    whole = Drive(program).start("owl").run().log
+    for room in range(len(whole)):
+        drive = Drive(program, journal=Broken(room)).start("owl").run()
+        assert isinstance(drive.execution.error, ok.StoreWriteError), f"room for {room}"
+        assert drive.log == whole[:room]
+        assert not drive.sleepers()
+
+
 async def deep(input: str, ctx: ok.Context) -> int:
     return 1 + int(await ctx.call(walk, input))
 
@@ -182,6 +227,43 @@ def test_nobody_is_asked_the_same_thing_twice() -> None:
     assert run.result() == "yes"  # and the time-out of 5 s stood still for an hour
     assert [e.kind for e in run.log if e.kind in ("asked", "answered")] == ["asked", "answered"]
     assert every_prefix(wf, "a letter", world=world).ok
+
+
+async def asks_slowly(input: str, ctx: ok.Context) -> str:
+    await ctx.sleep(ctx.leg)
+    said = await ctx.ask(show=input)
+    await ctx.sleep(3 - 2 * ctx.leg)
+    return f"leg {ctx.leg} heard {said}"
+
+
+@pytest.mark.parametrize("after", [1.0, 3.0])
+def test_two_legs_ask_one_question_and_both_hear_the_answer(after: float) -> None:
+    wf = agent(asks_slowly, hedge=after)
+    world = ok.World({"asks_slowly/ask": ok.person(60.0, approve=1.0)})
+    run = wf.simulate("a letter", world=world)
+    assert run.result() == "leg 1 heard True"
+    assert [e.kind for e in run.log if e.kind in ("asked", "answered")] == ["asked", "answered"]
+    assert every_prefix(wf, "a letter", world=world).ok
+
+
+async def asks_and_turns_away(input: str, ctx: ok.Context) -> str:
+    asking = ctx.ask(show=input)
+    if ctx.attempt == 1:
+        asking.send(None)  # as a live body does that leaves a gather by an error
+        asking.close()
+        raise ConnectionError("before the answer")
+    return str(await asking)
+
+
+def test_a_question_that_an_attempt_has_left_open_is_waited_for_by_the_next() -> None:
+    wf = agent(asks_and_turns_away, retry=ok.Retry(2, wait=ok.backoff(base=5, jitter=None)))
+    for delay in (60.0, 2.0):
+        world = ok.World({"asks_and_turns_away/ask": ok.person(delay, approve=1.0)})
+        run = wf.simulate("a letter", world=world)
+        assert run.result() == "True"
+        assert [e.kind for e in run.log if e.kind in ("asked", "answered")] == ["asked", "answered"]
+        assert run.log[-1].t == max(delay, 5.0) * 1e6
+        assert every_prefix(wf, "a letter", world=world).ok
 
 
 async def slow_after(input: str, ctx: ok.Context) -> str:

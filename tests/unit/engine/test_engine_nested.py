@@ -309,17 +309,23 @@ def test_an_empty_list_goes_through_nothing() -> None:
 
 
 def test_items_do_not_wait_for_each_other() -> None:
-    world = ok.World({"lookup/extract": ok.fake(slow_for_a(), latency=0.0)})
-    wf = mapped()
-    run = wf.simulate(["a", "b", "c"], world=world)
+    body = ok.Workflow("body", input=str)
+
+    @body.step
+    async def extract(input: str, ctx: ok.Context) -> str:
+        await ctx.sleep(100 if input == "a" else 1)
+        return input
+
+    @body.step
+    async def check(extract: str) -> str:
+        return f"<{extract}>"
+
+    wf = ok.Workflow("items", input=list[str])
+    wf.map("lookup", over="input", body=body)
+    run = wf.simulate(["a", "b", "c"], world=ok.World())
     assert run.result() == ["<a>", "<b>", "<c>"]
-
-
-def slow_for_a() -> Any:
-    def value(inputs: dict[str, Any], rng: Any) -> str:
-        return inputs["input"]
-
-    return value
+    started = {e.node: e.t for e in run.log if e.kind == "started"}
+    assert [started[f"lookup[{i}]/check"] for i in range(3)] == [100_000_000, 1_000_000, 1_000_000]
 
 
 @pytest.mark.parametrize("limit", [None, 1, 2])

@@ -142,6 +142,15 @@ def test_a_row_says_what_the_run_says(res):
     assert first.attempts == sum(event.kind == "started" for event in run.log)
 
 
+def test_what_was_given_up_has_cost_what_it_cost():
+    wf = greeting()
+    slow = ok.World(greet=ok.fake("Hello", latency=9.0, cost=0.01))
+    given = {"hedge": wf.using(greet=ok.Hedge(after=2.0)), "deadline": wf.using(greet=ok.Deadline(3.0))}
+    frame = ok.Experiment(given, inputs=["Dana"], world=slow, seeds=1).run().frame.set_index("arm")
+    assert frame.attempts.to_dict() == {"hedge": 2, "deadline": 1}
+    assert frame.cost.to_dict() == {"hedge": 0.02, "deadline": 0.01}
+
+
 def test_outcomes_tell_a_timeout_from_a_failure():
     wf = greeting()
     hangs = ok.Faults(ok.faults.hang("greet", first=2))

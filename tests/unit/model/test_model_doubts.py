@@ -244,6 +244,131 @@ def test_a_step_that_cannot_take_none_is_told_of_the_deadline(timeout: float | N
     assert doubts(wf) == [said] * warned
 
 
+# What is done again
+
+
+@pytest.mark.parametrize(("effect", "warned"), [(True, True), (False, False)])
+def test_an_effect_that_asks_in_its_body_is_told_that_it_is_done_again(effect: bool, warned: bool) -> None:
+    wf = ok.Workflow("agents", input=str)
+
+    @wf.step(effect=effect)
+    async def refund(input: str, ctx: ok.Context) -> None:
+        await ctx.ask(show=input)
+
+    @wf.step(effect=True)
+    async def send(input: str, ctx: ok.Context) -> None:
+        def ask() -> str:
+            return "ctx.ask()"
+
+        ask()
+
+    said = (
+        "'refund' is an effect and asks a person in the same body, which runs again from its top when the run is "
+        "resumed: ask in a wf.approval before it, or let the body call what acts, by ctx.call(...)"
+    )
+    assert doubts(wf) == [said] * warned
+
+
+# Retries round retries
+
+
+def held(retry: Any, inner: Any, depth: int = 0, **more: Any) -> ok.Workflow:
+    """A call, under `retry`, of a workflow with one step under another, so many calls deeper."""
+    wf = ok.Workflow("inner", input=str)
+
+    @wf.step(retry=inner, **more)
+    def work(input: str) -> str:
+        raise ConnectionError("down")
+
+    for i in range(depth):
+        outer = ok.Workflow(f"level{i}", input=str)
+        outer.call("deeper", wf)
+        wf = outer
+    outer = ok.Workflow("outer", input=str)
+    outer.call("held", wf, retry=retry)
+    return outer
+
+
+@pytest.mark.parametrize(("depth", "path"), [(0, "held/work"), (1, "held/deeper/work"), (2, "held/deeper/deeper/work")])
+def test_retries_round_retries_multiply(depth: int, path: str) -> None:
+    wf = held(4, 3, depth)
+    assert doubts(wf) == [
+        f"call 'held' and {path!r} within it both retry, so a failure that stays costs 4 x 3 = 12 attempts; let one of "
+        "them retry, and take retry= from the other"
+    ]
+    log = wf.simulate("x", world=ok.World()).log
+    assert sum(event.kind == "started" and event.node.endswith("work") for event in log) == 12
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "warned"),
+    [
+        (1, 3, False),
+        (3, 1, False),
+        (3, None, False),
+        (None, 3, False),
+        (2, 2, True),
+        (ok.Retry(2, on=ValueError), ok.Retry(2, on=ConnectionError), False),
+        (ok.Retry(2, on=OSError), ok.Retry(2, on=(KeyError, ConnectionError)), True),
+        (ok.Retry(2, on=Exception), 2, True),
+        (2, ok.Retry(2, on=ConnectionError), True),
+        (2, ok.Retry(2, on=TypeError), False),
+        (ok.Retry(2, on=callable), ok.Retry(3, on=callable), True),
+        (2, ok.Retry(2, on=lambda error: True), False),
+    ],
+)
+def test_only_retries_of_the_same_failures_multiply(outer: Any, inner: Any, warned: bool) -> None:
+    assert bool(doubts(held(outer, inner))) is warned
+
+
+@pytest.mark.parametrize("more", [{"fallback": "none"}, {"on_error": "skip"}])
+def test_what_does_not_fail_its_workflow_multiplies_nothing(more: Any) -> None:
+    assert doubts(held(4, 3, **more)) == []
+    body = held(None, 3)
+    wf = ok.Workflow("outermost", input=str)
+    wf.call("all", body, retry=2)
+    assert len(wf_warnings(wf)) == 1
+    body = ok.Workflow("between", input=str)
+    body.call("held", held(None, 3), **more)
+    wf = ok.Workflow("outermost", input=str)
+    wf.call("all", body, retry=2)
+    assert wf_warnings(wf) == []
+
+
+def wf_warnings(wf: ok.Workflow) -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return wf.warnings()
+
+
+def test_every_level_counts_and_the_worst_is_told() -> None:
+    inner = ok.Workflow("inner", input=str)
+    for name, retry in [("once", None), ("twice", 2), ("thrice", 3)]:
+        scope: dict[str, Any] = {}
+        exec(f"def {name}(input): ...", scope)
+        inner.step(retry=retry)(scope[name])
+    body = ok.Workflow("body", input=str)
+    body.call("held", inner, retry=5)
+    wf = ok.Workflow("outer")
+    wf.map("each", over="input", body=body, retry=2)
+
+    def until(result: Any, round: int) -> bool: ...
+
+    wf.loop("polish", body=held(None, 3), until=until, retry=2)
+    assert wf_warnings(wf) == [
+        "map 'each' and 'each/held/thrice' within it both retry, so a failure that stays costs 2 x 5 x 3 = 30 "
+        "attempts; let one of them retry, and take retry= from the other; so with 'each/held/twice'",
+        "loop 'polish' and 'polish/held/work' within it both retry, so a failure that stays costs 2 x 3 = 6 attempts; "
+        "let one of them retry, and take retry= from the other",
+    ]
+
+
+def test_a_variant_says_what_is_new_of_it() -> None:
+    wf = held(None, 3)
+    assert doubts(wf) == []
+    assert len(doubts(wf.using(held=ok.Retry(2)))) == 1
+
+
 # How it is said
 
 

@@ -238,7 +238,7 @@ def gallery() -> dict[str, Shown]:
             patterns.saga("trip", steps=[(book, cancel), (pay, None)], input=str),
             "Rome",
             {"book": "seat to Rome", "pay": "paid seat to Rome"},
-            ok.World({"saga/book": some("b"), "saga/pay": some("p", error=0.5), "saga/cancel": some("c")}),
+            ok.World({"book": some("b"), "pay": some("p", error=0.5), "book/undo:cancel": some("c")}),
             none,
         ),
         "human_gate": Shown(

@@ -303,3 +303,42 @@ def test_fingerprints_are_the_same_in_another_process_with_another_hash_seed() -
         for seed in ("1", "2", "3")
     }
     assert len(found) == 1
+
+
+def by_first(item: Any) -> str:
+    return str(item)[0]
+
+
+def by_last(item: Any) -> str:
+    return str(item)[-1]
+
+
+def test_what_a_map_has_of_its_own_counts_and_a_map_without_it_is_as_before() -> None:
+    def prints(**options: Any) -> str:
+        wf = ok.Workflow("w", input=list)
+
+        @wf.map(over="input")
+        def first(item: int) -> int: ...
+
+        @wf.map(over="first", **options)
+        def step(item: int) -> int: ...
+
+        return fingerprints(wf.checked())["step"]
+
+    told = [{}, {"quorum": 1}, {"quorum": 0.5}, {"stream": True}, {"key": by_first}, {"key": by_last}, {"limit": 1},
+            {"on_error": "skip"}, {"on_error": "collect"}]  # fmt: skip
+    assert len({prints(**options) for options in told}) == len(told)
+    assert prints(quorum=None, stream=False, key=None) == prints()
+
+
+def test_a_map_has_the_fingerprint_that_it_had_before_it_could_do_more() -> None:
+    wf = ok.Workflow("w", input=list)
+
+    @wf.map(over="input", limit=2, version="1")
+    def step(item: int) -> int: ...
+
+    wf.approval("review", show="step")
+    assert fingerprints(wf.checked()) == BEFORE
+
+
+BEFORE = {"step": "f6e009388733c429", "review": "481fd5e5c888fd2a"}
