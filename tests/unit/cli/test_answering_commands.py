@@ -31,6 +31,7 @@ def test_inbox_for_machines(orchkit, path, lab):
 
 
 def test_an_answer_is_kept_and_taken_at_the_next_resume(orchkit, path, lab):
+    register(asking)  # other tests have workflows of that name
     run = lab["suspended"]
     told = orchkit("answer", run[:8], "review", '{"approve": true}', "--by", "lee", "--store", path, "--json")
     assert (told["run"], told["node"]) == (run, "review")
