@@ -14,7 +14,7 @@ from orchkit.model.paths import has_node, node_of, split_path
 from orchkit.model.policies import Budget, Bulkhead, Policy, option_name
 from orchkit.model.standings import COMPLETED, DEGRADED, FAILED, OPEN, SKIPPED
 from orchkit.model.state import RunState
-from orchkit.model.steps import Node
+from orchkit.model.steps import Node, Step
 
 __all__ = ["duration", "picture_of"]
 
@@ -124,13 +124,18 @@ def _budget(policy: Budget) -> str:
     return f"budget {', '.join(bound for bound in bounds if bound is not None)}"
 
 
+def _spare(option: Any) -> str:
+    own = dict(option.options).get("policies", ()) if isinstance(option, Step) else ()
+    return option_name(option) + (f" ({', '.join(map(describe_policy, own))})" if own else "")
+
+
 def _bulkhead(policy: Bulkhead) -> str:
     return f"bulkhead {policy.limit}" + ("" if policy.queue is None else f" + {policy.queue}")
 
 
 _SAID: Final[dict[str, Callable[[Any], str]]] = {
     "escalate": lambda policy: f"escalates to {policy.to}",
-    "fallback": lambda policy: f"fallback {', '.join(map(option_name, policy.options))}",
+    "fallback": lambda policy: f"fallback {', '.join(map(_spare, policy.options))}",
     "deadline": lambda policy: f"deadline {duration(policy.seconds)}",
     "hedge": lambda policy: f"hedge {duration(policy.after)}",
     "retry": lambda policy: f"retry {policy.attempts}",

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from orchkit.clock.dice import path_of
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import Codec, codec_for
-from orchkit.model.fallbacks import is_function
+from orchkit.model.fallbacks import beside, holds_as_undo, is_function
 from orchkit.model.graph import Graph
 from orchkit.model.nesting import result_type
 from orchkit.model.paths import ESCALATE, FALLBACK, UNDO, static_path
@@ -73,7 +73,7 @@ class Site:
     @property
     def aim(self) -> tuple[str, tuple[str, ...], str | None]:
         """What faults can target it by: path, tags, provider."""
-        return _aim(self.path, self.name, self.node)
+        return self.path, self.node.tags, self.node.provider
 
     @property
     def is_undo(self) -> bool:
@@ -168,9 +168,7 @@ class Program:
         return (*own, *inner)
 
     def _seat(self, node: Node) -> Seat:
-        timeout: Timeout | None = node.policy("timeout")
-        bound = None if timeout is None else int(timeout.seconds * 1e6 + 0.5)
-        site = self._site(node.name, node, node.function, bound)
+        site = self._site(node.name, node, node.function)
         fallback: Fallback | None = node.policy("fallback")
         escalate: Escalate | None = node.policy("escalate")
         options = () if fallback is None else tuple(self._fallback(node, one, site) for one in fallback.options)
@@ -179,7 +177,7 @@ class Program:
 
     def _escalation(self, node: Node, policy: Escalate) -> Seat:
         asked = self.graph.templates[policy.to]
-        return Seat(asked, self._site(f"{node.name}{ESCALATE}{policy.to}", asked, None, None))
+        return Seat(asked, self._site(f"{node.name}{ESCALATE}{policy.to}", beside(asked), None))
 
     def _undo(self, node: Node) -> Site:
         name = option_name(node.undo)
@@ -193,19 +191,21 @@ class Program:
                 f"to ({node.name}), the node's inputs by name ({', '.join(sorted(known - {node.name}))}), 'ctx' if it "
                 "asks, and 'item' of a map"
             )
-        site = self._site(f"{node.name}{UNDO}{name}", node, function, None)
-        return site if site.retry is not None else replace(site, retry=Retry(3))
+        holds_as_undo(node)
+        site = self._site(f"{node.name}{UNDO}{name}", beside(node, node.undo), function)
+        return replace(site, retry=site.retry or node.policy("retry") or Retry(3))
 
     def _fallback(self, node: Node, option: Any, site: Site) -> Site | tuple[Any]:
         if not is_function(option):
             return (site.dump(option, node.name),)
         name = f"{node.name}{FALLBACK}{option_name(option)}"
-        return self._site(name, node, describe(option, what=f"fallback of {node.name!r}"), None)
+        return self._site(name, beside(node, option), describe(option, what=f"fallback of {node.name!r}"))
 
-    def _site(self, name: str, node: Node, function: Function | None, timeout: int | None) -> Site:
+    def _site(self, name: str, node: Node, function: Function | None) -> Site:
         path = static_path(self.prefix + name) if node.dynamic else self.prefix + name
         own = name == node.name
-        gates = tuple(policy for policy in node.policies if isinstance(policy, Shared)) if own else ()
+        gates = tuple(policy for policy in node.policies if isinstance(policy, Shared))
+        timeout: Timeout | None = node.policy("timeout")
         params = tuple(dep for dep in node.deps if dep.name != "over") if function is None else function.params
         asked = (*params, function.item) if function is not None and function.item is not None else params
         codecs = {p.name: self._codec(p.annotation, f"parameter {p.name!r} of {path!r}") for p in asked}
@@ -219,9 +219,9 @@ class Program:
             item=codecs[function.item.name] if function and function.item else None,
             dump=self._dump(node, function, path),
             model=self._model(path, node),
-            faults=self.faults.targets(*_aim(path, name, node)) if self.faults else None,
+            faults=self.faults.targets(path, node.tags, node.provider) if self.faults else None,
             dice_path=path_of(self.prefix + name),  # each call of a step has luck of its own
-            timeout=timeout,
+            timeout=None if timeout is None else int(timeout.seconds * 1e6 + 0.5),
             retry=node.policy("retry"),
             final=own and _is_final(node),
             inside=self._inside(path, node) if own and node.body is not None else None,
@@ -272,11 +272,6 @@ class Program:
 def _is_final(node: Node) -> bool:
     after = node.effect or node.body is not None or node.policy("hedge") or node.policy("breaker")
     return node.kind in ("step", "map") and not after
-
-
-def _aim(path: str, name: str, node: Node) -> tuple[str, tuple[str, ...], str | None]:
-    # A fallback is not its node's provider: it is what is left when that one is down.
-    return (path, node.tags, node.provider) if name == node.name else (path, (), None)
 
 
 class Loads(Protocol):

@@ -26,8 +26,9 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     fn : callable
         Plain or async; it gets its inputs by name.
     **options
-        As in ``wf.step``, but for those that a place in a graph has. They hold where a body calls it; a fallback has
-        those of its node.
+        As in ``wf.step``, but for those that a place in a graph has. They hold where a body calls it, and in a
+        fallback (but for hedge, deadline and a fallback's own fallback) or an undo (retry and timeout), where the
+        others are refused: a fallback or undo has none of its node's.
 
     Returns
     -------

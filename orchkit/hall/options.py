@@ -99,6 +99,8 @@ def _policy(where: str, option: str, value: Any) -> Policy:
     if isinstance(value, policy):
         found: Policy = value
         return found
+    if isinstance(value, tuple) and value and all(isinstance(one, POLICIES) for one in value):
+        raise DefinitionError(f"{where}: {option}={value!r} is a stack of policies; give it to wf.using(...)")
     if policy in _WHOLE or isinstance(value, POLICIES):
         raise DefinitionError(f"{where}: {option}={value!r}; give an ok.{policy.__name__}(...)")
     short: Policy = policy(value)

@@ -1,9 +1,10 @@
-"""Fallbacks: what can be wrong with them is found with the graph, not when the node has failed."""
+"""Fallbacks and undos: what can be wrong with them is found with the graph, not when the node has failed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from orchkit.errors import DefinitionError
 from orchkit.model.codec import codec_for
@@ -13,12 +14,40 @@ from orchkit.model.problems import Problem
 from orchkit.model.steps import Function, Node, Step, read
 from orchkit.model.wording import nearest, one_line
 
-__all__ = ["functions_among", "is_function", "wrong_values"]
+__all__ = ["beside", "functions_among", "holds_as_undo", "is_function", "wrong_values"]
+
+_IN_FALLBACK: Final = ("retry", "budget", "breaker", "bulkhead", "rate_limit", "timeout")
+_IN_UNDO: Final = ("retry", "timeout")
 
 
 def is_function(option: Any) -> bool:
     """Say whether an option of a fallback is called; any other is delivered as it is."""
     return callable(option) or isinstance(option, Step)
+
+
+def beside(node: Node, option: Any = None) -> Node:
+    """Give a node as it is where a step runs in its stead: with that step's own policies, provider and tags, or none.
+
+    A fallback is not its node's provider: it is what is left when that one is down.
+    """
+    own = dict(option.options) if isinstance(option, Step) else {}
+    return replace(node, policies=own.get("policies", ()), provider=own.get("provider"), tags=own.get("tags", ()))
+
+
+def holds_as_undo(node: Node) -> None:
+    """Refuse policies of an undo that nobody would apply.
+
+    Raises
+    ------
+    DefinitionError
+        Which names the first and those that hold.
+    """
+    for policy in beside(node, node.undo).policies:
+        if policy.kind not in _IN_UNDO:
+            raise DefinitionError(
+                f"undo {option_name(node.undo)!r} of {node.name!r} has {policy.kind}=, which does not hold in an undo; "
+                f"{' and '.join(_IN_UNDO)} do"
+            )
 
 
 def functions_among(node: Node) -> tuple[list[Function], list[Problem]]:
@@ -52,6 +81,12 @@ def _options(node: Node) -> tuple[Any, ...]:
 
 def _misused(node: Node, option: Any, function: Function) -> Iterator[Problem]:
     who, places = f"fallback {option_name(option)!r} of {node.name!r}", (node, place_of(option))
+    for policy in beside(node, option).policies:
+        if policy.kind not in _IN_FALLBACK:
+            text = f"{who} has {policy.kind}=, which does not hold in a fallback; {', '.join(_IN_FALLBACK)} do"
+            yield Problem(text, places, policy.kind)
+    if isinstance(option, Step) and dict(option.options).get("effect") and not node.effect:
+        yield Problem(f"{who} is an effect, and {node.name!r} is none: give it effect=True too", places, "effect")
     if function.item is not None and node.kind != "map":
         yield Problem(f"{who} asks for 'item', which only a map's has", places, "item")
     streamed = node.over if node.stream else None

@@ -65,7 +65,7 @@ def _describe(node: Node) -> str:
         items = "" if node.key is None else _code_of(node.key), node.quorum, node.stream
         place = (*place, items)  # type: ignore[assignment]  # the same
     if node.undo is not None:
-        place = (*place, f"undo {_code_of(node.undo)}")  # type: ignore[assignment]  # as above
+        place = (*place, f"undo {_step_of(node.undo)}")  # type: ignore[assignment]  # as above
     policies = [_describe_policy(policy) for policy in node.policies]
     code = f"version {node.version}" if node.version is not None else ""
     if not code and node.function is not None:
@@ -91,9 +91,19 @@ def _describe_answer(answer: Any, seen: tuple[Any, ...] = ()) -> Any:
 
 def _describe_policy(policy: Policy) -> str:
     if isinstance(policy, Fallback):
-        return f"fallback {[_code_of(o) if callable(o) else ascii(o) for o in policy.options]}"
+        return f"fallback {[_step_of(o) if callable(o) else ascii(o) for o in policy.options]}"
     fields = {name: getattr(policy, name) for name in policy.__dataclass_fields__}
     return f"{policy.kind} { {name: _name_of(value) for name, value in fields.items()} }"
+
+
+def _step_of(fn: Callable[..., Any]) -> str:
+    """Tell a step that stands beside a node, with the options that it has of its own."""
+    if not isinstance(fn, Step) or not fn.options:
+        return _code_of(fn)
+    own = dict(fn.options)
+    version, policies = own["version"], own["policies"]
+    code = _code_of(fn) if version is None else f"version {version}"
+    return f"{code} {[_describe_policy(policy) for policy in policies]}" if policies else code
 
 
 def _name_of(value: Any) -> str:

@@ -176,6 +176,19 @@ def test_a_chain_of_fallbacks_after_retries() -> None:
         rate_agrees([result == said for result in results], share, f"result {said}")
 
 
+@many
+def test_a_fallback_with_a_time_out_and_retries_of_its_own(n: int, seed: int) -> None:
+    """Fails with pa b^3, b = 1 - F(tau) of an exponential; its attempts last m F(tau); 5,000 runs."""
+    wf = one_step(fallback=ok.step(retry=ok.Retry(3, wait=NOW), timeout=2.0)(canned))
+    spare = ok.fake("c", latency=ok.dist.exponential(mean=3.0))
+    world = ok.World({"draft/fallback:canned": spare}, draft=ok.fake("x", latency=1.0, error=0.4))
+    runs = list(trials(wf, world, n, seed=seed))
+    lost = exp(-2.0 / 3.0)
+    rate_agrees([not delivered(run) for run in runs], 0.4 * lost**3, "failed")
+    each = 3.0 * (1 - lost)  # E min(X, tau)
+    mean_agrees([seconds(run) for run in runs], 1.0 + 0.4 * each * (1 + lost + lost**2), "length")
+
+
 def test_where_retry_and_fallback_cross() -> None:
     """p^3 against 0.05 p: equal at p = sqrt(0.05) = 0.2236; 8,000 runs each at that p."""
     p = sqrt(0.05)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchkit.engine.attempt import attempt
+from orchkit.engine.attempt import attempt, first_attempt
 from orchkit.engine.policies.branching import Work
+from orchkit.engine.policies.retry import retrying
 from orchkit.engine.program import Seat, Site
 from orchkit.model.events import Event
 from orchkit.model.protocols import Failure, Outcome
@@ -31,7 +32,9 @@ async def _deliver(seat: Seat, leg: Leg, option: Site | tuple[object], failure: 
     inst = leg.inst
     ex, name = inst.execution, inst.scope.path(seat.site)
     if isinstance(option, Site):
-        outcome = await attempt(leg, option, 1, failure)
+        first, retry = first_attempt(leg), option.retry
+        again = attempt(leg, option, first, failure) if retry is None else retrying(retry, leg, option, first, failure)
+        outcome = await again
         if outcome.failure is not None:
             return outcome
         ex.emit(

@@ -13,16 +13,19 @@ from orchkit.model.policies import Retry
 if TYPE_CHECKING:
     from orchkit.engine.instance import Leg
     from orchkit.engine.program import Site
-    from orchkit.model.protocols import Outcome
+    from orchkit.model.protocols import Failure, Outcome
 
 __all__ = ["retrying"]
 
 
-async def retrying(policy: Retry, leg: Leg, site: Site, first: int) -> Outcome:
-    """Attempt until one succeeds, the attempts are used up, or an error is not worth another."""
+async def retrying(policy: Retry, leg: Leg, site: Site, first: int, error: Failure | None = None) -> Outcome:
+    """Attempt until one succeeds, the attempts are used up, or an error is not worth another.
+
+    A fallback is told the `error` of what it stands in for, in each of its attempts.
+    """
     n = first
     while True:
-        outcome = await attempt(leg, site, n)
+        outcome = await attempt(leg, site, n, error)
         failure = outcome.failure
         if failure is None or n - first + 1 >= policy.attempts or not failure.transient:
             return outcome

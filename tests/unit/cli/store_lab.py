@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import orchkit as ok
 from orchkit.cli._app import app
+from orchkit.hall.registry import register
 
 
 @pytest.fixture
@@ -41,6 +42,8 @@ def path(tmp_path):
 @pytest.fixture
 def lab(path):
     """A store with a run of each kind of end; gives their ids by status."""
+    register(hello)
+    register(asking)  # other tests have workflows of these names, and the last definition of a name counts
     with ok.open(path) as store:
         ids = {
             "completed": settled(store, hello, "Ada"),

@@ -5,7 +5,6 @@ import store_lab
 from store_workflows import asking
 
 import orchkit as ok
-from orchkit.hall.registry import register
 
 orchkit, path, lab = store_lab.orchkit, store_lab.path, store_lab.lab
 
@@ -31,7 +30,6 @@ def test_inbox_for_machines(orchkit, path, lab):
 
 
 def test_an_answer_is_kept_and_taken_at_the_next_resume(orchkit, path, lab):
-    register(asking)  # other tests have workflows of that name
     run = lab["suspended"]
     told = orchkit("answer", run[:8], "review", '{"approve": true}', "--by", "lee", "--store", path, "--json")
     assert (told["run"], told["node"]) == (run, "review")
@@ -49,7 +47,6 @@ def test_an_answer_is_kept_and_taken_at_the_next_resume(orchkit, path, lab):
 
 
 def test_an_answer_that_does_not_fit_is_told_where_the_workflow_is_known(orchkit, path, lab):
-    register(asking)  # other tests have workflows of that name
     told = orchkit("answer", lab["suspended"], "review", "perhaps", "--store", path, "--json", code=1)
     assert told["outcome"] == "invalid"
     assert "does not fit Decision" in told["error"]
