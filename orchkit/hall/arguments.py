@@ -16,7 +16,7 @@ from orchkit.model.steps import Ref
 
 __all__ = [
     "Checker", "choice", "count", "feeds", "field_names", "fields", "flag", "function_of", "label", "name_of", "nodes",
-    "path", "quorum", "seconds", "seed", "tags",
+    "on_interrupt", "path", "quorum", "seconds", "seed", "tags",
 ]  # fmt: skip
 
 Checker = Callable[[str, str, Any], Any]
@@ -100,6 +100,10 @@ def choice(options: Sequence[str]) -> Checker:
         raise _refusal(where, name, value, f"use one of {', '.join(map(repr, options))}")
 
     return check
+
+
+on_interrupt: Checker = choice(("suspend", "cancel", "detach"))
+"""Takes what becomes of a run when whoever awaits it is interrupted."""
 
 
 def tags(where: str, name: str, value: Any) -> tuple[str, ...]:

@@ -65,14 +65,24 @@ class Run(Looked, Stepping):
         Any cancellation of the task that awaits suspends the run: it stops spending, and ``store.resume`` goes on
         with it. The Interrupt button is one; so are ``asyncio.wait_for``, ``asyncio.timeout`` and a ``TaskGroup`` of
         which another task failed. To look without stopping it use ``run.status``, ``await run.settled()`` or
-        ``run.result(timeout=...)``, or await it inside ``asyncio.shield``.
+        ``run.result(timeout=...)``, or await it inside ``asyncio.shield``; or start it with
+        ``on_interrupt="detach"``.
         """
-        return wait_async(self._handle.outcome(), lambda: self.suspend(why="interrupted")).__await__()
+        return wait_async(self._handle.outcome(), self._interrupted).__await__()
+
+    def _interrupted(self) -> None:
+        """Do what the run was started with for whoever stops waiting for it."""
+        act = self._handle.on_interrupt
+        if act == "suspend":
+            self.suspend(why="interrupted")
+        elif act == "cancel":
+            self.cancel(why="interrupted")
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the result in plain Python; blocks the calling thread.
 
-        Ctrl-C suspends the run; `timeout` does not, it only stops the waiting.
+        Ctrl-C suspends the run, unless it was started with another ``on_interrupt``; `timeout` does not, it only stops
+        the waiting.
 
         Parameters
         ----------
@@ -94,7 +104,7 @@ class Run(Looked, Stepping):
         """
         outcome = self._handle.outcome()
         try:
-            return wait_blocking(outcome, timeout, lambda: self.suspend(why="interrupted"))
+            return wait_blocking(outcome, timeout, self._interrupted)
         except TimeoutError:
             if outcome.done():
                 raise

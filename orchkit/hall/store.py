@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchkit.errors import DefinitionError, OrchkitError
+from orchkit.hall import arguments
 from orchkit.hall.registry import find_graph, find_workflow, is_known
 from orchkit.hall.run import Run
 from orchkit.hall.storefile import StoreFile
@@ -215,6 +216,7 @@ class Store(StoreFile):
         on_change: Any = "rerun",
         tell: Callable[[str], object] = print,
         approver: Approver | None = None,
+        on_interrupt: str = "suspend",
     ) -> Run:
         """Go on with a run from its log; one that was completed is given as it is.
 
@@ -239,6 +241,8 @@ class Store(StoreFile):
             Gets the line that says what runs again because of a change, before it does.
         approver : callable, optional
             As in ``wf.start``; asked for what is open, too.
+        on_interrupt : {"suspend", "cancel", "detach"}
+            As in ``wf.start``.
 
         Returns
         -------
@@ -267,6 +271,7 @@ class Store(StoreFile):
         from orchkit.engine.program import Program
         from orchkit.hall.workflow import Workflow
 
+        arguments.on_interrupt("resume", "on_interrupt", on_interrupt)
         if workflow is None:
             workflow = find_workflow(self._kept.head(run_id).workflow)
         if not isinstance(workflow, Workflow):
@@ -277,6 +282,7 @@ class Store(StoreFile):
             approver=checked_approver(program.graph, approver),
         )  # fmt: skip
         if resumed is not None:
+            resumed.on_interrupt = on_interrupt
             return Run(resumed)
         return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id), program, store=self._kept))
 

@@ -186,6 +186,7 @@ class Workflow(Definition):
         deps: object = None,
         faults: Faults | None = None,
         approver: Approver | None = None,
+        on_interrupt: str = "suspend",
     ) -> Run:
         """Start a live run; returns as soon as its admission is durable.
 
@@ -212,6 +213,9 @@ class Workflow(Definition):
         approver : callable, optional
             Who answers when nobody sits there: `ok.approvers.auto`, ``scripted``, ``from_file``, or any function that
             gets an `ok.Question` and gives the answer, or None to leave it to a person.
+        on_interrupt : {"suspend", "cancel", "detach"}
+            What becomes of the run when the cell that awaits it is interrupted: it stops spending and can be resumed,
+            it is cancelled, or it goes on without anybody who waits.
 
         Returns
         -------
@@ -228,16 +232,17 @@ class Workflow(Definition):
         """
         _durability("start", "durability", durability)
         arguments.seconds("start", "deadline", deadline)
+        arguments.on_interrupt("start", "on_interrupt", on_interrupt)
         program = self._program(checked_faults(faults))
         refuse_misses(program)
         value = dump_input(program, input)
         approver = checked_approver(program.graph, approver)
         kept = store_for(store, memory=durability == "memory")
-        return Run(
-            live.start(
-                program, value, store=kept, durability=durability, deps=deps, approver=approver, deadline=deadline
-            )
+        run = live.start(
+            program, value, store=kept, durability=durability, deps=deps, approver=approver, deadline=deadline
         )
+        run.on_interrupt = on_interrupt
+        return Run(run)
 
     def _program(self, faults: Faults | None) -> Program:
         graph = self.checked()

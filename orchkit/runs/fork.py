@@ -66,6 +66,8 @@ class Fork:
     planned : sequence of Planned
     """
 
+    on_interrupt = "suspend"
+
     def __init__(self, head: Head, program: Program, store: RunStore, deps: object, planned: Sequence[Planned]) -> None:
         self.head = head
         self.program: Program | None = program

@@ -54,6 +54,8 @@ class Handle(Protocol):
     program: Program | None
     store: RunStore | None
     deps: object
+    on_interrupt: str
+    """What becomes of it when whoever awaits it is interrupted: "suspend", "cancel" or "detach"."""
 
     def log(self) -> list[Event]:
         """Give its events so far."""
@@ -110,6 +112,8 @@ class PastRun:
     knows : callable, optional
         Gives the graph of its workflow if that is known here, for answers to be validated by.
     """
+
+    on_interrupt = "suspend"
 
     def __init__(
         self,

@@ -87,9 +87,9 @@ class LiveRun:
         changed: bool = False,
         approver: Approver | None = None,
     ) -> None:
-        self.head = head
+        self.head, self.deps = head, deps
+        self.on_interrupt = "suspend"
         self.store: RunStore | None = store
-        self.deps = deps
         self.program: Program | None = program
         self._program = program
         self._engine: EngineThread = engine_thread()

@@ -317,6 +317,39 @@ def test_interrupting_an_awaiting_cell_suspends_the_run(store: ok.Store) -> None
     assert resumed.result(timeout=30) == "Dear Dana: sent"
 
 
+@pytest.mark.parametrize(("act", "becomes"), [("detach", "waiting"), ("cancel", "cancelled"), ("suspend", "suspended")])
+@pytest.mark.parametrize("resumed", [False, True], ids=["started", "resumed"])
+def test_whoever_starts_a_run_says_what_an_interruption_does(
+    store: ok.Store, act: str, becomes: str, resumed: bool
+) -> None:
+    async def main() -> ok.Run:
+        run = asking().start("Dana", store=store, on_interrupt="detach" if resumed else act)
+        await run.settled()
+        if resumed:
+            run.suspend()
+            await run.settled()
+            await asyncio.to_thread(store.resume, run.id, asking(), on_interrupt=act)
+            run = store.run(run.id)
+        waiter = asyncio.ensure_future(_await(run))
+        await asyncio.sleep(0)
+        waiter.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiter
+        return run
+
+    run = asyncio.run(main()).wait_settled(30)
+    assert run.status == becomes
+    if act == "detach":
+        run.answer("review", Decision(approve=True))
+        assert run.result(30) == "Dear Dana: sent"
+
+
+def test_an_unknown_word_for_an_interruption_is_refused_before_anything_is_written(store: ok.Store) -> None:
+    with pytest.raises(ok.DefinitionError, match="on_interrupt='stop'; use one of 'suspend', 'cancel', 'detach'"):
+        asking().start("Dana", store=store, on_interrupt="stop")
+    assert len(store.runs()) == 0
+
+
 async def _await(run: ok.Run) -> Any:
     return await run
 
