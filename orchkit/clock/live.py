@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 from orchkit.clock.kernel import OUTCOME, Fibre, Kernel, Waiter
 from orchkit.clock.turns import turns_of
+from orchkit.clock.watch import Watch
 
 __all__ = ["EngineThread", "LiveHost", "engine_thread"]
 
@@ -70,6 +71,8 @@ class LiveHost:
         self.time = clock or _wall_clock()
         self.kernel = Kernel(self.time())
         self.tasks: set[asyncio.Task[None]] = set()
+        self.watch: Watch | None = None
+        self.watched = True  # or nobody watches
         self._followed: dict[asyncio.Task[None], int] = {}
         self._context = contextvars.copy_context()
         self._timer: asyncio.TimerHandle | None = None
@@ -144,7 +147,36 @@ class LiveHost:
         run = self._run(fibre, fibre.token, body)
         task = asyncio.Task(run, loop=self.loop, name="orchkit-body", context=self._context.copy())
         self.tasks.add(task)
+        if not self.watched:
+            self._be_watched()
         return task
+
+    def _be_watched(self) -> None:
+        assert self.watch is not None
+        self.watched = True
+        self.watch.begin()
+
+    def watch_by(self, engine: threading.Thread) -> None:
+        """Have a watch over the loop, which names whoever blocks it, while bodies are at work."""
+        self.watch = Watch(self, engine, LiveHost._run.__code__)
+        self.watched = False
+
+    def ask(self, answer: threading.Event) -> bool:
+        """Have the loop set the event as soon as it turns; False once it is closed. From any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self._answer, answer)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
+            return False
+        return True
+
+    def _answer(self, answer: threading.Event) -> None:
+        assert self.watch is not None
+        if not self.tasks:
+            self.watched = False
+            self.watch.end()
+        answer.set()
 
     async def _run(self, fibre: Fibre, token: int, body: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         task = asyncio.current_task()
@@ -309,6 +341,7 @@ class EngineThread:
         self.host = LiveHost(self.loop)
         self._thread = threading.Thread(target=self._serve, daemon=True, name="orchkit-engine")
         turns_of(self._thread, self.host.at_turn_end)
+        self.host.watch_by(self._thread)
         self._thread.start()
 
     def _serve(self) -> None:

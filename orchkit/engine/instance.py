@@ -62,6 +62,10 @@ class Leg(Fibre):
         self.spent: Context | Draw | None = None
         self.cause: BaseException | None = None
 
+    def __str__(self) -> str:
+        inst = self.inst
+        return f"{inst.scope.path(inst.scope.program.seats[inst.node].site)!r} of run {inst.execution.run_id!r}"
+
     @property
     def inst(self) -> Instance:
         """The instance that it works for."""

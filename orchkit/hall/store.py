@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from orchkit.errors import DefinitionError, OrchkitError
+from orchkit.errors import DefinitionError, OrchkitError, RunError
 from orchkit.hall import arguments
 from orchkit.hall.registry import find_graph, find_workflow, is_known
 from orchkit.hall.run import Run
@@ -22,6 +22,7 @@ from orchkit.runs.listing import runs_frame, stuck_frame
 if TYPE_CHECKING:
     import pandas as pd
 
+    from orchkit.engine.program import Program
     from orchkit.hall.workflow import Workflow
     from orchkit.store.duck import DuckStore
 
@@ -277,6 +278,8 @@ class Store(StoreFile):
         if not isinstance(workflow, Workflow):
             raise DefinitionError(f"resume({run_id!r}, {workflow!r}): give the ok.Workflow that recorded it")
         program = Program(workflow.checked())
+        if self._kept.head(run_id).mode == "virtual":
+            return self._simulated(run_id, program)
         resumed = live.resume(
             program, run_id, store=self._kept, deps=deps, on_change=on_change, tell=tell,
             approver=checked_approver(program.graph, approver),
@@ -285,6 +288,16 @@ class Store(StoreFile):
             resumed.on_interrupt = on_interrupt
             return Run(resumed)
         return Run(PastRun(self._kept.head(run_id), self._kept.events(run_id), program, store=self._kept))
+
+    def _simulated(self, run_id: str, program: Program) -> Run:
+        head = self._kept.head(run_id)
+        run, seed = Run(PastRun(head, self._kept.events(run_id), program, store=self._kept)), head.seed
+        if run.status in ("completed", "degraded"):
+            return run
+        raise RunError(
+            f"run {run_id!r} was simulated, and is over: simulate it again, by wf.simulate(..., seed={seed})",
+            run_id=run_id,
+        )
 
     def resume_all(self, *, deps: object = None, on_change: Any = "rerun", approver: Approver | None = None) -> Resumed:
         """Go on with every run that is orphaned or suspended; those that have failed are left as they are.

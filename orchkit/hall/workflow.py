@@ -259,6 +259,7 @@ class Workflow(Definition):
         world: World,
         faults: Faults | None = None,
         seed: int = 0,
+        store: str | os.PathLike[str] | Store | None = None,
         durability: str = "memory",
     ) -> Run:
         """Run once in virtual time; blocks, and works under a running loop.
@@ -271,6 +272,8 @@ class Workflow(Definition):
         faults : Faults, optional
         seed : int
             Decides all luck: the same seed gives the same log, event for event.
+        store : path or Store, optional
+            Where the finished run is recorded, once however often it is simulated; without it, nowhere.
         durability : {"memory", "exit", "group", "strict"}
             What an injected crash leaves: "memory" and "exit" nothing, so the run is lost; with the others it
             goes on from its log, at no cost of time.
@@ -287,15 +290,17 @@ class Workflow(Definition):
         DefinitionError
             If the input does not fit, or another argument makes no sense.
         """
-        from orchkit.runs.simulate import (
-            simulate,
-        )  # only here: who resumes a run in a new process waits for each import
+        # Only here: who resumes a run in a new process waits for each import.
+        from orchkit.runs.simulate import simulate, simulate_into
 
         _durability("simulate", "durability", durability)
         seed = arguments.seed("simulate", "seed", seed)
         program = self._simulated("simulate", world, faults)
         value = dump_input(program, input)
-        return Run(simulate(program, value, seed=seed, survive=durability in ("group", "strict")))
+        survive = durability in ("group", "strict")
+        if store is None:
+            return Run(simulate(program, value, seed=seed, survive=survive))
+        return Run(simulate_into(store_for(store, memory=False), program, value, seed=seed, survive=survive))
 
     def _simulated(self, where: str, world: World, faults: Faults | None) -> Program:
         from orchkit.runs.simulate import prepare

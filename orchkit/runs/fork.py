@@ -21,6 +21,7 @@ from orchkit.model.standings import IDLE, OPEN, READY
 from orchkit.model.state import RunState
 from orchkit.model.wording import nearest
 from orchkit.runs import live
+from orchkit.runs.admitting import admit_whole
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.given import dump_given
 from orchkit.runs.handle import Handle, PastRun
@@ -197,7 +198,7 @@ def fork(run: Handle, at: str | None, set_: Mapping[str, Any], program: Program 
     )
     state = fold(graph, events)
     planned = list(_plan(program, state, None if at is None else graph.index[at], effects))
-    _admit(store, head, events)
+    admit_whole(store, head, events)
     return Fork(head, program, store, run.deps, planned)
 
 
@@ -248,18 +249,6 @@ def _set(program: Program, name: str, value: Any, t: int) -> Iterator[Event]:
     if seat.node.kind == "route":
         yield Event(t, "picked", name, body=body if isinstance(body, list) else [body])
     yield Event(t, "settled", name, status="completed")
-
-
-def _admit(store: RunStore, head: Head, events: Sequence[Event]) -> None:
-    journal = store.admit(head)
-    told: Future[None] = Future()
-    try:
-        for event in events:
-            journal.append(event)
-        journal.when_durable(lambda error: told.set_result(None) if error is None else told.set_exception(error))
-        told.result()
-    finally:
-        journal.release()
 
 
 def _plan(program: Program, state: RunState, at: int | None, effects: str) -> Iterator[Planned]:

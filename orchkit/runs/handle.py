@@ -215,7 +215,7 @@ class PastRun:
 
     def _mailbox(self, name: str, item: int | None) -> Mailbox:
         store = mailbox_of(self.store)
-        if store is None or self.status() in ("completed", "degraded"):
+        if store is None or self.head.mode == "virtual" or self.status() in ("completed", "degraded"):
             with suppress(ApprovalUnknown):
                 refuse_unknown(self.head, self._events, (), name, item)
             raise self._idle(name)
@@ -261,6 +261,8 @@ class PastRun:
         if self._holder is not None and self._open():
             return self._elsewhere()
         run_id, status = self.head.run_id, self.status()
+        if self.head.mode == "virtual":
+            return RunError(f"run {run_id!r} was simulated, and is over: it asks nothing", run_id=run_id, node=node)
         again = self._open() or status in ("failed", "cancelled")
         todo = f"resume it first: store.resume({run_id!r}, workflow)" if again else "it has ended and asks nothing"
         return RunError(f"run {run_id!r} is {status}; {todo}", run_id=run_id, node=node)

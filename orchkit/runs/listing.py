@@ -75,7 +75,7 @@ def stuck_frame(store: Listed, is_known: Callable[[str], bool]) -> pd.DataFrame:
     import pandas as pd
 
     frame = runs_frame(store)
-    frame = frame[frame.status.isin(["orphaned", "suspended", "failed", "waiting"])]
+    frame = frame[frame.status.isin(["orphaned", "suspended", "failed", "waiting"]) & (frame["mode"] == "live")]
     whys = _whys(store, frame)
     rows = [
         (run, workflow, status, whys.get(run, ""), _todo(run, workflow, status, is_known(workflow)))

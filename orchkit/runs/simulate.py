@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from orchkit.clock.bare import BareHost
 from orchkit.clock.dice import base_of
 from orchkit.clock.ids import derived_run_id
@@ -13,14 +15,17 @@ from orchkit.engine.execution import Execution
 from orchkit.engine.journal import MemoryJournal
 from orchkit.engine.program import Program
 from orchkit.engine.stopping import raise_if_stuck
-from orchkit.errors import RunCrashed, RunError
-from orchkit.model.events import Event
+from orchkit.errors import RunCrashed, RunError, RunUnknown
+from orchkit.model.events import Event, exact_digest
 from orchkit.model.graph import Graph
+from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
+from orchkit.runs.admitting import admit_whole
+from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.handle import PastRun, failing_key, run_error
 from orchkit.sim.world import World
 
-__all__ = ["continue_virtual", "prepare", "simulate"]
+__all__ = ["continue_virtual", "prepare", "simulate", "simulate_into"]
 
 _JOURNAL = MemoryJournal()
 
@@ -36,7 +41,9 @@ def prepare(graph: Graph, world: World, faults: Any = None) -> Program:
     return Program(graph, world.fit_to(graph), faults)
 
 
-def simulate(program: Program, value: Any, *, seed: int = 0, case: int | str = 0, survive: bool = False) -> PastRun:
+def simulate(
+    program: Program, value: Any, *, seed: int = 0, case: int | str = 0, survive: bool = False, run_id: str = ""
+) -> PastRun:
     """Run a program once in virtual time.
 
     Parameters
@@ -51,6 +58,8 @@ def simulate(program: Program, value: Any, *, seed: int = 0, case: int | str = 0
     survive : bool
         Whether an injected crash is followed by a resume from the log, which costs no time; otherwise nothing
         survives it.
+    run_id : str
+        Another one than what is derived from what decides the run.
 
     Returns
     -------
@@ -64,13 +73,44 @@ def simulate(program: Program, value: Any, *, seed: int = 0, case: int | str = 0
     """
     world = program.world
     name = world.name if world is not None else ""
-    run_id = derived_run_id(program.graph.name, seed, case, name)
+    run_id = run_id or derived_run_id(program.graph.name, seed, case, name)
     head = Head(run_id, program.graph.name, "virtual", seed, durability="memory")
     dice = base_of(seed, case, name)
     execution = _drive(program, run_id, dice, (), value)
     if isinstance(execution.error, RunCrashed) and survive:
         execution = continue_virtual(program, run_id, dice, execution.events)
     return PastRun(head, execution.events, program, error=_error_of(execution))
+
+
+def simulate_into(store: RunStore, program: Program, value: Any, *, seed: int, survive: bool) -> PastRun:
+    """Run a program once in virtual time, and record the whole run; returns when it is durable.
+
+    A run is recorded once: one that is there with the same log is left as it is. Another log under its id, of a
+    workflow or a world that was another one then, stays too, and the new one gets an id of its own.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot take it.
+    """
+    run = simulate(program, value, seed=seed, survive=survive)
+    while (there := _log_in(store, run.head.run_id)) is not None:
+        if exact_digest(there) == exact_digest(run.log()):
+            break
+        run_id = derived_run_id(run.head.run_id, exact_digest(run.log()))
+        run = simulate(program, value, seed=seed, survive=survive, run_id=run_id)
+    else:
+        run.head = msgspec.structs.replace(run.head, fingerprints=fingerprints(program.graph))
+        admit_whole(store, run.head, run.log())
+    run.store = store
+    return run
+
+
+def _log_in(store: RunStore, run_id: str) -> list[Event] | None:
+    try:
+        return store.events(run_id)
+    except RunUnknown:
+        return None
 
 
 def continue_virtual(
