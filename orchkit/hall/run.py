@@ -338,10 +338,12 @@ class Run(Looked, Stepping):
         Parameters
         ----------
         at : str, optional
-            The node from which on everything is dropped; may be left out when something is set.
+            The node from which on everything is dropped; may be left out when something is set. Within a node that
+            holds a workflow, ``enrich/extract`` or ``polish#2/critic``, and for an item, ``lookup[3]``, the rest of
+            the node is kept, and of a loop the later rounds where the round comes to the same.
         set : dict of node to value, optional
             Results that somebody decides: these nodes do not execute, and what follows them is dropped. A map's is
-            its whole list.
+            its whole list. Names as for `at`.
         workflow : Workflow, optional
             Whose code goes on; without it, this run's. What is kept is kept also where the code has changed. Faults
             that were injected into this run are not in the new one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,23 +14,26 @@ from orchkit.engine.program import Program
 from orchkit.errors import DefinitionError, RunError
 from orchkit.model.events import Event
 from orchkit.model.fold import fold
-from orchkit.model.paths import has_node, node_of
+from orchkit.model.graph import Graph
+from orchkit.model.paths import has_node, node_of, split_path
 from orchkit.model.protocols import RunStore
 from orchkit.model.records import Head
-from orchkit.model.standings import IDLE, OPEN, READY
-from orchkit.model.state import RunState
+from orchkit.model.standings import IDLE, OPEN, READY, SKIPPED
+from orchkit.model.state import RunState, ScopeState
+from orchkit.model.steps import Node
 from orchkit.model.wording import nearest
 from orchkit.runs import live
 from orchkit.runs.admitting import admit_whole
 from orchkit.runs.fingerprint import fingerprints
 from orchkit.runs.given import dump_given
 from orchkit.runs.handle import Handle, PastRun
-from orchkit.runs.operating import Deed
+from orchkit.runs.operating import Deed, holder_of, is_inner, recorded
 from orchkit.runs.sources import Source
 
 __all__ = ["EFFECTS", "Fork", "Planned", "fork"]
 
 EFFECTS: Final = ("run", "skip")
+_HERE: Final = "forked here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Planned:
     item : int or None
         Of a map of which some items are kept.
     why : str
-        "at", "follows", "open", "failed", "cancelled", or "not begun".
+        "at", "follows", "if changed" (a loop's later rounds), "open", "failed", "cancelled", or "not begun".
     effect : str
         "" for none, "new key": its receiver will see another effect, for the key holds the run's id; "skipped".
     """
@@ -175,14 +178,20 @@ def fork(run: Handle, at: str | None, set_: Mapping[str, Any], program: Program 
         raise DefinitionError(f"fork(effects={effects!r}): use one of {', '.join(map(repr, EFFECTS))}")
     if at is None and not set_:
         raise DefinitionError(f"run {run.head.run_id!r}: say where it forks, fork(at='node'), or what is set, set={{}}")
+    inner, at, set_ = _apart(graph, at, set_)
     for name in (*([] if at is None else [at]), *set_):
         _known(graph.index, name)
     fixed = {graph.index[name] for name in set_}
     heads = fixed | (set() if at is None else {graph.index[at]})
+    holders = {holder_of(program, deed): deed for deed in inner}
     log = run.log()
     if not log:
         raise RunError(f"run {run.head.run_id!r} has not begun: there is nothing to fork", run_id=run.head.run_id)
-    dropped = heads | graph.descendants(heads)
+    dropped = heads | graph.descendants(heads | holders.keys())
+    for holder in holders.keys() & dropped:
+        name = graph.nodes[holder].name
+        said = holders[holder].said
+        raise DefinitionError(f"{said}: {name!r} begins anew because of what else is named; leave this out")
     if effects == "skip":
         dropped |= _open_effects(program, fold(graph, log, changed=True))
     events = [event for event in log if _is_kept(program, event, dropped)]
@@ -192,12 +201,19 @@ def fork(run: Handle, at: str | None, set_: Mapping[str, Any], program: Program 
     news: dict[str, Any] = {"fingerprints": fingerprints(graph)}
     if effects == "skip":
         news["withhold"] = True
-    events += [Event(t, "resumed", body=news), Event(t, "suspended", body=f"forked from {run.head.run_id}")]
+    events.append(Event(t, "resumed", body=news))
+    acts = _acts(program, events, run.head.run_id, t, inner)
+    events += [*acts, Event(t, "suspended", body=f"forked from {run.head.run_id}")]
     head = msgspec.structs.replace(
         run.head, run_id=fresh_run_id(), fingerprints=fingerprints(graph), parent=run.head.run_id
     )
     state = fold(graph, events)
-    planned = list(_plan(program, state, None if at is None else graph.index[at], effects))
+    below = graph.descendants(heads | holders.keys())
+    own = _plan(program, state, None if at is None else graph.index[at], below, effects)
+    told = {(event.node, event.item) for event in acts}
+    begun = {(event.node, event.item) for event in acts if event.body == _HERE}
+    within = list(_plan_within(state, acts, begun, effects))
+    planned = [*within, *(line for line in own if (line.node, -1 if line.item is None else line.item) not in told)]
     admit_whole(store, head, events)
     return Fork(head, program, store, run.deps, planned)
 
@@ -251,13 +267,84 @@ def _set(program: Program, name: str, value: Any, t: int) -> Iterator[Event]:
     yield Event(t, "settled", name, status="completed")
 
 
-def _plan(program: Program, state: RunState, at: int | None, effects: str) -> Iterator[Planned]:
+def _apart(graph: Graph, at: str | None, set_: Mapping[str, Any]) -> tuple[list[Deed], str | None, dict[str, Any]]:
+    """Tell what lies within a node, which is kept, from the workflow's own nodes."""
+    inner = [
+        Deed("override", name, value=value, why="set by a fork", said=f"fork(set={{{name!r}: ...}})")
+        for name, value in set_.items()
+        if is_inner(graph, name)
+    ]
+    own = {name: value for name, value in set_.items() if not is_inner(graph, name)}
+    if not is_inner(graph, at):
+        return inner, at, own
+    assert at is not None
+    return [Deed("retry", at, why=_HERE, said=f"fork({at!r})"), *inner], None, own
+
+
+def _acts(program: Program, events: Sequence[Event], run_id: str, t: int, inner: Sequence[Deed]) -> list[Event]:
+    """Give the events by which what lies within begins again, or is set, and by which all that follows it does."""
+    acts: list[Event] = []
+    for deed in inner:
+        state = fold(program.graph, [*events, *acts])
+        act = recorded(program, state, run_id, t, deed)
+        done = {(one.node, one.item) for one in acts}
+        if (act.node, act.item) in done:
+            raise DefinitionError(f"{deed.said}: {deed.node!r} follows from what else is named; leave one of them out")
+        acts.append(act)
+        for scope, node in _outwards(state, act):
+            for follower in sorted(scope.graph.descendants({node})):
+                name = scope.prefix + scope.graph.nodes[follower].name
+                if _has_begun(scope, follower) and (name, -1) not in done:
+                    generation = scope.generation(follower) + 1
+                    acts.append(Event(t, "invalidated", name, -1, generation, status="retry", body="follows a fork"))
+    return acts
+
+
+def _outwards(state: RunState, act: Event) -> Iterator[tuple[ScopeState, int]]:
+    """Give each scope that an act lies in, the innermost first and the run's own left out, with what in it is meant."""
+    prefix = split_path(act.node)[0]
+    scope: ScopeState = state.scopes[prefix] if prefix else state
+    node = scope.node(act.node)
+    while scope is not state:
+        yield scope, node
+        scope, (node, _) = state.outer_of(scope), scope.owner
+
+
+def _has_begun(scope: ScopeState, node: int) -> bool:
+    standing = scope.standing[node]
+    return standing not in (IDLE, READY) and (standing != SKIPPED or node in scope.errors)
+
+
+def _plan_within(
+    state: RunState, acts: Sequence[Event], heads: Set[tuple[str, int]], effects: str
+) -> Iterator[Planned]:
+    """Say what executes within nodes that are kept; of a loop, whose rounds have to be judged first, that it may."""
+    loops: set[str] = set()
+    for act in acts:
+        prefix, name = split_path(act.node)
+        scope: ScopeState = state.scopes[prefix] if prefix else state
+        spec = scope.graph.nodes[scope.graph.index[name]]
+        if act.status == "retry":
+            why = "at" if (act.node, act.item) in heads else "follows"
+            yield Planned(act.node, None if act.item < 0 else act.item, why, _effect(spec, effects))
+        for inner, _ in _outwards(state, act):
+            outer, holder = state.outer_of(inner), inner.owner[0]
+            path = outer.prefix + outer.graph.nodes[holder].name
+            if outer.graph.nodes[holder].kind == "loop" and path not in loops:
+                loops.add(path)
+                yield Planned(path, None, "if changed")
+
+
+def _effect(spec: Node, effects: str) -> str:
+    return "" if not spec.effect else "skipped" if effects == "skip" else "new key"
+
+
+def _plan(program: Program, state: RunState, at: int | None, below: Set[int], effects: str) -> Iterator[Planned]:
     graph = program.graph
-    below = set() if at is None else graph.descendants({at})
     for node, spec in enumerate(graph.nodes):
         standing = state.standing[node]
-        effect = "" if not spec.effect else "skipped" if effects == "skip" else "new key"
-        again = {item: why for (one, item), why in state.stale.items() if one == node}
+        effect = _effect(spec, effects)
+        again = {item: why for (one, item), why in state.stale.items() if one == node and why != "inside"}
         if -1 in again:
             yield Planned(spec.name, None, again[-1], effect)
         elif node == at:
@@ -271,7 +358,7 @@ def _plan(program: Program, state: RunState, at: int | None, effects: str) -> It
                 yield Planned(spec.name, item, again.get(item, "open"), effect)
 
 
-def _why(graph: Any, state: RunState, node: int, below: set[int]) -> str:
+def _why(graph: Any, state: RunState, node: int, below: Set[int]) -> str:
     fixed = graph.descendants(state.fixed)
     return "follows" if node in below or node in fixed else "not begun"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from orchkit.engine import operating
@@ -16,6 +16,7 @@ from orchkit.engine.execution import Execution
 from orchkit.engine.keys import next_key
 from orchkit.engine.program import Program, Seat
 from orchkit.errors import CodecError, DefinitionError, RunError
+from orchkit.model.events import Event
 from orchkit.model.graph import Graph
 from orchkit.model.paths import attempt_of, owner_of
 from orchkit.model.standings import IDLE, READY, SKIPPED
@@ -23,7 +24,7 @@ from orchkit.model.state import RunState, ScopeState
 from orchkit.model.wording import nearest
 from orchkit.runs.given import dump_given
 
-__all__ = ["Deed", "is_paused", "prepared", "refusal"]
+__all__ = ["Deed", "holder_of", "is_inner", "is_paused", "prepared", "recorded", "refusal"]
 
 _SEGMENT: Final = re.compile(r"(?P<name>.*?)(?:\[(?P<item>\d+)\])?(?:~\d+)?(?:\.\d+)?(?:#\d+)?")
 _ROUND: Final = re.compile(r"#\d+$")
@@ -46,6 +47,8 @@ class Deed:
         Whether a repeated effect is to be another one to its receiver.
     by, why : str
         Recorded.
+    said : str
+        What errors call it; without one, the method of a run that is named like the verb.
     """
 
     verb: Literal["pause", "unpause", "override", "retry", "skip", "update_context"]
@@ -55,10 +58,11 @@ class Deed:
     new_key: bool = False
     by: str = ""
     why: str = ""
-    said: str = field(default="", init=False)
+    said: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "said", f"run.{self.verb}({self.node!r})" if self.node else f"run.{self.verb}()")
+        said = self.said or (f"run.{self.verb}({self.node!r})" if self.node else f"run.{self.verb}()")
+        object.__setattr__(self, "said", said)
 
 
 def prepared(program: Program, run_id: str, deed: Deed) -> Callable[[Execution], None]:
@@ -106,6 +110,51 @@ def _do(execution: Execution, path: list[str], item: int, value: Any, deed: Deed
         operating.override(execution, state, node, item, value, **who)
     else:
         operating.skip(execution, state, node, item, **who)
+
+
+# In a log that nobody executes
+
+
+def is_inner(graph: Graph, name: Any) -> bool:
+    """Say whether a name is that of an item, or of something within a node that holds a workflow."""
+    return isinstance(name, str) and name not in graph.index and ("/" in name or _parsed(name)[1] >= 0)
+
+
+def holder_of(program: Program, deed: Deed) -> int:
+    """Give the index of the workflow's own node that something belongs to.
+
+    Raises
+    ------
+    DefinitionError
+        If there is none.
+    """
+    first = deed.node.partition("/")[0]
+    return program.graph.index[_seat_in(program, _parsed(first)[0], deed).node.name]
+
+
+def recorded(program: Program, state: RunState, run_id: str, t: int, deed: Deed) -> Event:
+    """Give the event by which a log says that something of it begins again, or what it comes to.
+
+    Raises
+    ------
+    DefinitionError
+        If no node has that name, or a value does not fit.
+    RunError
+        If it has not begun.
+    """
+    path, item = _path_of(deed)
+    seat = _seat(program, path, deed)
+    _check_item(seat, item, deed)
+    scope = _scope(state, path[:-1], deed, run_id)
+    node, why = scope.graph.index[path[-1]], deed.why or None
+    if deed.verb == "retry":
+        _check_begun(scope, node, item, deed, run_id)
+        body: Any = why
+    else:
+        _check_there(scope, node, item, deed, run_id)
+        body = {"value": _dumped(seat, item, deed, run_id), "why": why}
+    name, generation = scope.prefix + path[-1], scope.generation(node) + 1
+    return Event(t, "invalidated", name, item, generation, status=deed.verb, by=deed.by, body=body)
 
 
 # Before it goes to the engine

@@ -212,6 +212,28 @@ def test_going_back_into_a_workflow_within_does_not_run_all_of_it_again(store: o
     assert run.result(WAIT) == "sent ['<A>', '<Z>']"
 
 
+def test_a_fork_within_a_workflow_within_keeps_the_rest_of_it(store: ok.Store) -> None:
+    ran: list[str] = []
+    wf = enriching(ran)
+    run = wf.start(["a", "b"], store=store).wait_settled(WAIT)
+    run.answer("review", True)
+    run.result(WAIT)
+    before = run.log
+    ran.clear()
+    new = run.fork("enrich[1]/extract").wait_settled(WAIT)
+    assert new.plan[["node", "why"]].values.tolist() == [
+        ["enrich[1]/extract", "at"], ["enrich[1]/check", "follows"], ["review", "follows"], ["send", "follows"],
+    ]  # fmt: skip
+    assert new.go().wait_settled(WAIT).question("review") == ["<A>", "<B>"]
+    assert ran == ["enrich[1]/extract", "enrich[1]/check"]
+    new.answer("review", True)
+    assert new.result(WAIT) == "sent ['<A>', '<B>']"
+    other = run.fork(set={"enrich[0]/extract": "Z"}).go().wait_settled(WAIT)
+    assert other.question("review") == ["<Z>", "<B>"]
+    assert ran == ["enrich[1]/extract", "enrich[1]/check", "send", "enrich[0]/check"]
+    assert run.log == before
+
+
 def test_a_fork_behind_a_workflow_within_keeps_all_of_it(store: ok.Store) -> None:
     ran: list[str] = []
     wf = enriching(ran)

@@ -109,8 +109,8 @@ TABLE: dict[int, Row] = {
         branches(
             "going_back_into_a_workflow_within_does_not_run_all_of_it_again",
             "a_fork_behind_a_workflow_within_keeps_all_of_it",
+            "a_fork_within_a_workflow_within_keeps_the_rest_of_it",
         ),
-        "run.fork names nodes of the workflow itself; within one that it holds, run.retry and run.override do it",
     ),
     9: Row(
         "langgraph#4987",
