@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 import orchkit as ok
+from orchkit.cli.demo import story
 from orchkit.cli.demo.child import Child
 from orchkit.cli.demo.documents import read_documents
 from orchkit.cli.demo.live import Report, recorded
@@ -206,6 +207,27 @@ def test_the_story_goes_on_where_an_earlier_one_stopped(
     assert set(finished.statuses.values()) == {"completed"}
     assert finished.effects >= end.effects
     assert finished.questions == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_key_that_is_pressed_while_something_is_finalized_stops_the_demo_too(
+    messages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)  # Python reports the KeyboardInterrupt as unraisable, and goes on
+
+    def show(self: Any) -> None:
+        told.append("workflow")
+        Dying()
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: told.append("lost"))
+    monkeypatch.setattr(story._Story, "show_workflow", show)
+    assert story.run_demo(messages, tmp_path / "out", ask=False, seed=0) == 130
+    assert told == ["workflow", "lost"]
+    assert "the store is kept" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

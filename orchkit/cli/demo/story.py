@@ -6,10 +6,13 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
@@ -63,8 +66,8 @@ def run_demo(input: Path | None, out: Path | None, *, ask: bool, seed: int) -> i
     """
     replace_unprintable()
     try:
-        with _chosen(input) as path:
-            _tell(path, out, ask=ask and sys.stdin.isatty(), seed=seed)
+        with _chosen(input) as path, _pressing() as pressed:
+            _tell(path, out, ask=ask and sys.stdin.isatty(), seed=seed, pressed=pressed)
     except KeyboardInterrupt:
         print(
             "\norchkit demo: stopped; the store is kept, and the same command goes on with it",
@@ -90,7 +93,26 @@ def _chosen(input: Path | None) -> Iterator[Path]:
         yield path
 
 
-def _tell(path: Path, out: Path | None, *, ask: bool, seed: int) -> None:
+@contextlib.contextmanager
+def _pressing() -> Iterator[threading.Event]:
+    """Note that Ctrl-C was pressed: an error that comes up in a finalizer is lost, and with it the user's wish."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+
+    def press(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tell(path: Path, out: Path | None, *, ask: bool, seed: int, pressed: threading.Event) -> None:
     if importlib.util.find_spec("vaderSentiment") is None:
         raise Refusal("vaderSentiment is not installed; install it by: pip install 'orchkit[lab]'")
     documents = read_documents(path)
@@ -100,12 +122,11 @@ def _tell(path: Path, out: Path | None, *, ask: bool, seed: int) -> None:
     place = choose_place(out, documents)
     story = _Story(path, place, documents, ask=ask, seed=seed)
     story.open(found, model)
-    story.show_workflow()
-    if not place.begun:
-        story.run_and_kill()
-    story.go_on()
-    story.ask_people()
-    story.compare()
+    chapters = [story.show_workflow, *([] if place.begun else [story.run_and_kill]), story.go_on, story.ask_people]
+    for chapter in [*chapters, story.compare]:
+        chapter()
+        if pressed.is_set():
+            raise KeyboardInterrupt
 
 
 def _model() -> str:
