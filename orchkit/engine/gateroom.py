@@ -111,7 +111,7 @@ class Gates:
         at = base + event.t
         _FACTS.get(event.kind, _nothing)(gated, who, at, event)
         through = self._through.setdefault(run_id, {})
-        if event.kind == "started" or event.status in _BEFORE:
+        if event.kind == "started" or (event.kind != "rejected" and event.status in _BEFORE):
             through[who] = gated
         else:
             through.pop(who, None)

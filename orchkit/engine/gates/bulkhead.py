@@ -60,9 +60,11 @@ class BulkheadGate:
 
     def verdict(self) -> Literal["admit", "queue", "reject"]:
         """Say what becomes of an attempt that arrives now; it does not overtake those who wait."""
-        if not self._line and len(self._inside) < self._limit:
+        free = max(0, self._limit - len(self._inside))
+        if free and not self._line:
             return "admit"
-        return "queue" if self._queue is None or len(self._line) < self._queue else "reject"
+        # Who waits while a place is free is on the way in: at the instant in which somebody has left.
+        return "queue" if self._queue is None or len(self._line) - free < self._queue else "reject"
 
     def next(self) -> Hashable | None:
         """Say who may be let in now; None if there is no place, or nobody waits."""

@@ -11,8 +11,9 @@ import pytest
 import orchkit as ok
 from orchkit.clock.kernel import Kernel
 from orchkit.engine.gateroom import Gates
+from orchkit.engine.program import Program
 from orchkit.testing import every_prefix
-from tests.support.engines import check_log
+from tests.support.engines import Drive, check_log
 
 SLOW = ok.dist.lognormal(p50=4, sigma=1.0)
 
@@ -205,6 +206,26 @@ def test_a_full_queue_rejects() -> None:
     run = wf.simulate(list(range(4)), world=ok.World(lookup=ok.fake(1, latency=3.0)))
     assert run.result() == [1, 1, -1, -1]
     assert [(item, status) for _, item, _, _, status, _ in told(run, "rejected")] == [(2, "bulkhead"), (3, "bulkhead")]
+
+
+def test_the_next_item_queues_behind_the_one_that_gets_the_place() -> None:
+    """With limit=2 item 2 arrives in the very instant in which item 0 leaves, and item 1 has waited for that."""
+    wf = many(limit=2, bulkhead=ok.Bulkhead(1, queue=1))
+    run = wf.simulate([1, 2, 3], world=ok.World(lookup=ok.fake(1, latency=1.0)))
+    assert run.status == "completed"
+    assert not told(run, "rejected")
+    assert [t for *_, t in told(run, "started")] == [0.0, 1.0, 2.0]
+
+
+def test_who_was_rejected_is_not_kept_as_somebody_before_the_gate() -> None:
+    wf = many(bulkhead=ok.Bulkhead(1, queue=0))
+    drive = Drive(Program(wf.checked(), ok.World(lookup=ok.fake(1, latency=1.0)).fit_to(wf.checked())))
+    kept: list[object] = []
+    gates = drive.execution.gatekeeper.gates
+    drive.execution.on_end = lambda error: kept.extend(who for run in gates._through.values() for who in run)
+    drive.start([1, 2, 3]).run()
+    assert [event.kind for event in drive.log].count("rejected") == 2
+    assert kept == []
 
 
 def test_a_rate_limit_starts_the_ith_at_its_time() -> None:

@@ -90,3 +90,16 @@ def test_it_keeps_the_limit_and_the_order(limit: int, queue: int | None, steps: 
     assert (again.inside, again.waiting, again.verdict(), again.next()) == (
         gate.inside, gate.waiting, gate.verdict(), gate.next()
     )  # fmt: skip
+
+
+def test_who_arrives_as_a_place_is_freed_is_not_rejected_for_the_one_who_gets_it() -> None:
+    gate = BulkheadGate(limit=1, queue=1)
+    gate.admitted("a")
+    gate.queued("b")
+    assert gate.verdict() == "reject"
+    gate.left("a")
+    assert (gate.verdict(), gate.next()) == ("queue", "b")
+    gate.queued("c")
+    assert gate.verdict() == "reject"
+    gate.admitted("b")
+    assert (gate.verdict(), gate.next()) == ("reject", None)
