@@ -209,7 +209,7 @@ def fork(run: Handle, at: str | None, set_: Mapping[str, Any], program: Program 
     )
     state = fold(graph, events)
     below = graph.descendants(heads | holders.keys())
-    own = _plan(program, state, None if at is None else graph.index[at], below, effects)
+    own = _plan(program, state, None if at is None else graph.index[at], below, effects, holders.keys())
     told = {(event.node, event.item) for event in acts}
     begun = {(event.node, event.item) for event in acts if event.body == _HERE}
     within = list(_plan_within(state, acts, begun, effects))
@@ -222,7 +222,7 @@ def _where(run: Handle, program: Program | None) -> tuple[RunStore, Program]:
     run_id = run.head.run_id
     if run.head.mode == "virtual":
         raise RunError(
-            f"run {run_id!r} was simulated, and nothing keeps it: to see what another value would lead to, simulate "
+            f"run {run_id!r} was simulated, and is over: to see what another value would lead to, simulate "
             "again with a world that gives it, ok.World(node=ok.fake(value)), and the same seed",
             run_id=run_id,
         )
@@ -339,12 +339,18 @@ def _effect(spec: Node, effects: str) -> str:
     return "" if not spec.effect else "skipped" if effects == "skip" else "new key"
 
 
-def _plan(program: Program, state: RunState, at: int | None, below: Set[int], effects: str) -> Iterator[Planned]:
+def _plan(
+    program: Program, state: RunState, at: int | None, below: Set[int], effects: str, held: Set[int]
+) -> Iterator[Planned]:
     graph = program.graph
     for node, spec in enumerate(graph.nodes):
         standing = state.standing[node]
         effect = _effect(spec, effects)
-        again = {item: why for (one, item), why in state.stale.items() if one == node and why != "inside"}
+        again = {
+            item: why
+            for (one, item), why in state.stale.items()
+            if one == node and not (why == "inside" and node in held)
+        }
         if -1 in again:
             yield Planned(spec.name, None, again[-1], effect)
         elif node == at:

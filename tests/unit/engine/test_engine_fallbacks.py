@@ -41,7 +41,7 @@ def attempts(run: ok.Run) -> list[tuple[str, int, str]]:
 def test_a_fallback_that_hangs_is_given_up_after_its_own_time_out_live() -> None:
     @ok.step(timeout=0.05)
     async def other(input: str) -> str:
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
         return input
 
     run = one(ok.Fallback(other, "sorry")).start("a", durability="memory")

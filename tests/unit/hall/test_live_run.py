@@ -300,11 +300,7 @@ def test_interrupting_an_awaiting_cell_suspends_the_run(store: ok.Store) -> None
     async def main() -> ok.Run:
         run = asking().start("Dana", store=store)
         await run.settled()
-        waiter = asyncio.ensure_future(_await(run))
-        await asyncio.sleep(0)
-        waiter.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiter
+        await _interrupt(run)
         return run
 
     run = asyncio.run(main())
@@ -330,11 +326,7 @@ def test_whoever_starts_a_run_says_what_an_interruption_does(
             await run.settled()
             await asyncio.to_thread(store.resume, run.id, asking(), on_interrupt=act)
             run = store.run(run.id)
-        waiter = asyncio.ensure_future(_await(run))
-        await asyncio.sleep(0)
-        waiter.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiter
+        await _interrupt(run)
         return run
 
     run = asyncio.run(main()).wait_settled(30)
@@ -352,6 +344,14 @@ def test_an_unknown_word_for_an_interruption_is_refused_before_anything_is_writt
 
 async def _await(run: ok.Run) -> Any:
     return await run
+
+
+async def _interrupt(run: ok.Run) -> None:
+    waiter = asyncio.ensure_future(_await(run))
+    await asyncio.sleep(0)
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
 
 
 def test_a_slow_sibling_holds_nobody_up_and_neither_does_a_person() -> None:
