@@ -32,6 +32,8 @@ from orchkit.model.questions import (
 )
 from orchkit.model.records import ANSWER, ESCALATION, Head, Letter
 from orchkit.model.steps import Node
+from orchkit.runs.changes import recorded_fingerprints
+from orchkit.runs.fingerprint import fingerprints
 
 __all__ = ["Mailbox", "checked_text", "fitted", "mailbox_of", "over", "send_answer", "send_escalation"]
 
@@ -143,7 +145,8 @@ def send_answer(
     store : Mailbox
     head : Head
     graph : Graph, optional
-        Of its workflow: without it the value is JSON, and whoever takes it sees whether it fits.
+        Of the workflow that has its name here. Without it the value is JSON, and whoever takes it sees whether it fits;
+        so it is where that workflow asks for something else than the run was recorded with.
     name : str
     value : object
     by, via : str
@@ -164,10 +167,8 @@ def send_answer(
         If another answer or the deadline came first.
     """
 
-    def write(key: Key) -> str:
-        spec = None if graph is None else _approval(graph, key[0])
-        redact = frozenset[str]() if graph is None else graph.redact
-        plainly = _plainly(value, key[0]) if spec is None else fitted(spec, redact, value, head.run_id)
+    def write(key: Key, events: list[Event]) -> str:
+        plainly = _as_recorded(head, events, graph, key[0], value)
         if has_bytes(plainly):
             raise AnswerInvalid(
                 f"the answer to {key[0]!r} holds bytes, which no letter takes; answer it where the run is executed",
@@ -184,7 +185,20 @@ def send_escalation(
 ) -> str | None:
     """Hand a question of such a run to somebody else; as `send_answer`."""
     text = msgspec.json.encode({"to": to, "why": why}).decode()
-    return _send(store, head, ESCALATION, name, item, lambda _: text, by, via)
+    return _send(store, head, ESCALATION, name, item, lambda *_: text, by, via)
+
+
+def _as_recorded(head: Head, events: list[Event], graph: Graph | None, path: str, value: Any) -> Any:
+    spec = None if graph is None else _approval(graph, path)
+    if graph is None or spec is None:
+        return _plainly(value, path)
+    try:
+        return fitted(spec, graph.redact, value, head.run_id)
+    except AnswerInvalid:
+        # A workflow of the same name may be another one, or newer than the run: then it is not the one to judge.
+        if recorded_fingerprints(head, events).get(spec.name) == fingerprints(graph)[spec.name]:
+            raise
+        return _plainly(value, path)
 
 
 def _plainly(value: Any, node: str) -> Any:
@@ -203,7 +217,7 @@ def _send(
     kind: str,
     name: str,
     item: int | None,
-    write: Callable[[Key], str],
+    write: Callable[[Key, list[Event]], str],
     by: str,
     via: str,
 ) -> str | None:
@@ -213,8 +227,8 @@ def _send(
     asked = _asked(head, events, name, item)
     before = [one for one in store.unread([head.run_id], fenced=False) if _same_question(one, asked)]
     letter = Letter(
-        _letter_id(), head.run_id, asked.node, asked.item, asked.generation, kind, write((asked.node, asked.item)),
-        by, via,
+        _letter_id(), head.run_id, asked.node, asked.item, asked.generation, kind,
+        write((asked.node, asked.item), events), by, via,
     )  # fmt: skip
     return _wait(store, head, asked, store.post(letter), before)
 

@@ -95,6 +95,18 @@ def test_another_kernel_answers_and_hands_on_where_it_owns_the_file_itself(path:
             looked.answer("review", {"approve": True})
 
 
+def test_another_workflow_of_the_name_here_does_not_judge_the_answer(path: Path) -> None:
+    other = ok.Workflow("letters", input=str)
+    other.approval("review", answer=bool)
+    with ok.open(path) as store, Child(path) as child:
+        run = child.ask("start", 600)
+        looked = store.run(run)
+        with pytest.raises(ok.AnswerInvalid, match="stays open"):  # who executes it says so
+            looked.answer("review", {"approve": "perhaps"})
+        assert looked.answer("review", {"approve": True, "text": "Hello"}) is None
+        assert child.ask("result", run) == "Hello: True"
+
+
 def test_an_answer_while_nobody_lives_counts_after_the_deadline(path: Path) -> None:
     with Child(path) as child:
         run = child.ask("start", LONG_ENOUGH)

@@ -404,7 +404,8 @@ def _mindful(path: str, value: Any, names: list[str] | None) -> Callable[[dict[s
     """Let a value depend on the inputs where its type has room for that."""
 
     def decide(inputs: dict[str, Any], rng: Any) -> Any:
-        seen = zlib.crc32(repr((path, sorted(inputs.items()))).encode())
+        # As JSON with sorted keys: a dict's order may follow the order of definition, which must not matter here.
+        seen = zlib.crc32(json.dumps((path, inputs), sort_keys=True, default=repr).encode())
         if names is not None:
             return [names[0], names[1], names][seen % 3]
         if isinstance(value, str):
