@@ -64,8 +64,15 @@ def spare_the_rest(execution: Execution) -> None:
     """Give up what maps still have in flight whose quorum is decided."""
     for scope in execution.all_scopes():
         state = scope.state
+        held = state.unsure() if state.before else ()  # their list may come anew: nothing of them is decided
         for node, progress in state.maps.items():
-            while progress.going and progress.over and state.standing[node] == OPEN and execution.error is None:
+            while (
+                node not in held
+                and progress.going
+                and progress.over
+                and state.standing[node] == OPEN
+                and execution.error is None
+            ):
                 scope.spare(node, progress.going.first)
 
 

@@ -116,3 +116,7 @@ def test_every_prefix_with_generations(law, grid: bool) -> None:
 @pytest.mark.parametrize("law", LAWS)
 def test_every_prefix_of_many_runs_with_generations(law) -> None:
     assert sum(law(seed, bool(seed % 2)) for seed in range(1000, 1300)) > 2_000
+
+
+def test_while_its_list_comes_anew_a_map_spares_nobody_after_a_resume_either() -> None:
+    assert stepped_in(1041, True) > 10  # its quorum was met, and the resume cancelled what the run had let end

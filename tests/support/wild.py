@@ -259,7 +259,7 @@ class _Scope:
         maker.agents += 1
         helper = f"h{maker.agents}"
         stack = [
-            ok.Retry(2, wait=ok.backoff(1.0, jitter=None)), ok.Timeout(3.0), ok.Hedge(2.0), ok.Deadline(6.0),
+            ok.Retry(2, wait=ok.backoff(1.0, jitter=None)), ok.Timeout(3.0 + 0.01 * maker.agents), ok.Hedge(2.0), ok.Deadline(6.0),
             ok.Bulkhead(1, key=helper), ok.RateLimit(1.0, key=helper), ok.Fallback("spare"),
         ]  # fmt: skip
         policies = in_order([policy for policy in stack if maker.chance(0.25)])
@@ -268,7 +268,8 @@ class _Scope:
         inner = None
         if self.depth < 2 and maker.chance(0.3):
             inner = maker.workflow(f"in_{helper}", f"{self.prefix}{name}/in_{helper}/", 2, called=True)
-        asks, timeout = maker.chance(0.35), rng.choice([None, 4.0])
+        # A bound that is no sum of others: at equal instants the order of definition decides, as it may.
+        asks, timeout = maker.chance(0.35), rng.choice([None, 4.0 + 1e-3 * maker.agents])
         if asks:
             self.models[f"{self.prefix}{name}/ask"] = self.person(timeout)
         calls, forgiving, fails = rng.randint(1, 3), maker.chance(0.6), rng.choice([0, 0, 0, 1])
