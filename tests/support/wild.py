@@ -259,8 +259,8 @@ class _Scope:
         maker.agents += 1
         helper = f"h{maker.agents}"
         stack = [
-            ok.Retry(2, wait=ok.backoff(1.0, jitter=None)), ok.Timeout(3.0 + 0.01 * maker.agents), ok.Hedge(2.0), ok.Deadline(6.0),
-            ok.Bulkhead(1, key=helper), ok.RateLimit(1.0, key=helper), ok.Fallback("spare"),
+            ok.Retry(2, wait=ok.backoff(1.0, jitter=None)), ok.Timeout(3.0 + 0.01 * maker.agents), ok.Hedge(2.0),
+            ok.Deadline(6.0), ok.Bulkhead(1, key=helper), ok.RateLimit(1.0, key=helper), ok.Fallback("spare"),
         ]  # fmt: skip
         policies = in_order([policy for policy in stack if maker.chance(0.25)])
         called = Step(maker.bodies.of(helper, ["word"], str, _says(helper)), (("policies", policies),))
