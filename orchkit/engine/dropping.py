@@ -65,14 +65,9 @@ def spare_the_rest(execution: Execution) -> None:
     for scope in execution.all_scopes():
         state = scope.state
         held = state.unsure() if state.before else ()  # their list may come anew: nothing of them is decided
-        for node, progress in state.maps.items():
-            while (
-                node not in held
-                and progress.going
-                and progress.over
-                and state.standing[node] == OPEN
-                and execution.error is None
-            ):
+        for node in [node for node in state.maps if node not in held]:
+            progress = state.maps[node]
+            while progress.going and progress.over and state.standing[node] == OPEN and execution.error is None:
                 scope.spare(node, progress.going.first)
 
 

@@ -153,6 +153,7 @@ class Film:
         self._asking: dict[str, set[Key]] = {}
         self._rounds: dict[str, int] = {}
         self._struck: dict[Key, int] = {}
+        self._degraded = 0
         self._changed_faces: dict[str, int] = {}
         self._changed_bars: dict[int, Bar] = {}
         for node in graph.nodes if graph is not None else ():
@@ -204,11 +205,13 @@ class Film:
     def _go_on(self, t: int, stopped: int) -> None:
         """Begin anew what was open: in between nobody worked on it."""
         for attempt, bar in list(self._open.items()):
-            self._close(bar, stopped, "lost")
+            if bar.end < 0:
+                self._close(bar, stopped, "lost")
             self._open[attempt] = self._bar(bar.row, bar.kind, t, bar.words)
-        for bar in self._waits.values():
-            self._close(bar, stopped, "open")
-        self._waits.clear()
+        for leg, bar in list(self._waits.items()):
+            # Of those with an end that was told at once: the wall went on while nobody executed the run.
+            if bar.status == "cancelled":
+                self._waits[leg] = self._bar(bar.row, bar.kind, t, bar.words)
         for key, bar in list(self._people.items()):
             self._people[key] = self._bar(bar.row, bar.kind, t, bar.words) if bar.end >= 0 else bar
 
@@ -314,6 +317,7 @@ class Film:
         last = faces[-1]
         if last[1:] == face[1:]:
             return
+        self._degraded += (face.status == "degraded") - (last.status == "degraded")
         known = self._changed_faces.setdefault(row, len(faces))
         if last.t == t and len(faces) > 1:
             faces[-1] = face
@@ -346,7 +350,7 @@ class Film:
         return ""
 
     def _size(self, row: str) -> int:
-        seen = sum(1 for number in self.accounts._items.get(row, ()) if number >= 0)
+        seen = sum(count for status, count in self._counts[row].items() if status)
         node = self.graph.nodes[self.graph.index[row]] if self.graph and row in self.graph.index else None
         if node is None or node.over is None:
             return seen
@@ -400,8 +404,7 @@ class Film:
             faults += 1
         if self._struck and event.node and settles(event):
             absorbed += self._absorbed(event)
-        degraded = sum(1 for faces in self.faces.values() if faces[-1].status == "degraded")
-        new = Total(event.t, self.accounts.status, cost, tokens, calls, degraded, faults, absorbed)
+        new = Total(event.t, self.accounts.status, cost, tokens, calls, self._degraded, faults, absorbed)
         if new[1:] == old[1:]:
             return
         if old.t == event.t and len(self.totals) > 1:
@@ -422,7 +425,7 @@ class Film:
 
 
 def _thinned(faces: list[Face]) -> list[Face]:
-    """Leave out every other face that differs from the one before by no more than a count."""
+    """Leave out every other face that has the status of the one before, but for the last."""
     kept, left = [faces[0]], False
     for before, face in itertools.pairwise(faces):
         left = not left and before.status == face.status and face is not faces[-1]

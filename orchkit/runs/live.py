@@ -87,7 +87,8 @@ class LiveRun:
         changed: bool = False,
         approver: Approver | None = None,
     ) -> None:
-        self.head, self.deps = head, deps
+        self.head = head
+        self.deps = deps
         self.on_interrupt = "suspend"
         self.store: RunStore | None = store
         self.program: Program | None = program
@@ -420,11 +421,6 @@ class LiveRun:
                 f"run {self.head.run_id!r} is executed by the process that this one was forked from; act on it there",
                 run_id=self.head.run_id,
             )
-
-
-def _is_meant(name: str, path: str) -> bool:
-    """Say whether a question is meant: by its path, or by what it is called in the scope that it lies in."""
-    return name in (path, path.rpartition("/")[2])
 
 
 class _Waited(Future[Any]):

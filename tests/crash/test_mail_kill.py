@@ -107,6 +107,16 @@ def test_another_workflow_of_the_name_here_does_not_judge_the_answer(path: Path)
         assert child.ask("result", run) == "Hello: True"
 
 
+def test_what_another_workflow_of_the_name_redacts_is_not_sent_unread(path: Path) -> None:
+    other = ok.Workflow("letters", input=str, redact=("text",))
+    other.approval("review", answer=bool)
+    with ok.open(path) as store, Child(path) as child:
+        run = child.ask("start", 600)
+        with pytest.raises(ok.AnswerInvalid, match="does not fit bool"):
+            store.run(run).answer("review", {"approve": True, "text": "s3cret"})
+        assert outcomes(store) == []
+
+
 def test_an_answer_while_nobody_lives_counts_after_the_deadline(path: Path) -> None:
     with Child(path) as child:
         run = child.ask("start", LONG_ENOUGH)

@@ -14,6 +14,7 @@ from orchkit.model.events import Event
 from orchkit.model.graph import Graph
 from orchkit.runs.filming import MOST_LANES, Film
 from orchkit.runs.simulate import prepare, simulate
+from tests.support.interventions import Story
 from tests.support.wild import Traits, wild_workflow
 
 pytestmark = pytest.mark.filterwarnings("ignore::orchkit.GraphWarning")  # nested retries are meant
@@ -37,6 +38,11 @@ def shown(graph: Graph, log: list[Event]) -> dict[str, str]:
     return {one.name: "open" if one.status in OPEN else one.status for one in shapes if one.kind != "input"}
 
 
+def as_shown(film: Film) -> dict[str, str]:
+    last = {name: faces[-1].status for name, faces in film.faces.items()}
+    return {name: "open" if status in OPEN else status for name, status in last.items()}
+
+
 @FILMS
 @given(generators, traits)
 def test_a_film_shows_what_the_picture_of_the_same_prefix_shows(rng: random.Random, given_traits: Traits) -> None:
@@ -46,10 +52,7 @@ def test_a_film_shows_what_the_picture_of_the_same_prefix_shows(rng: random.Rand
         film.take(event)
         if count % 7 and count != len(log):
             continue
-        ours = {name: faces[-1].status for name, faces in film.faces.items()}
-        assert {**ours, **{name: "open" for name, status in ours.items() if status in OPEN}} == shown(
-            graph, log[:count]
-        )
+        assert as_shown(film) == shown(graph, log[:count])
 
 
 @FILMS
@@ -80,6 +83,25 @@ def test_the_news_of_a_film_make_the_film(rng: random.Random, given_traits: Trai
     catch_up(film, rows, bars)
     assert rows == film.faces
     assert bars == {bar.n: (bar.start, bar.end, bar.status, bar.words) for bar in film.bars}
+
+
+@pytest.mark.parametrize("grid", [False, True], ids=["continuous", "grid"])
+def test_films_of_runs_that_were_cut_and_went_on_show_the_same_too(grid: bool) -> None:
+    cut = 0
+    for seed in range(40):
+        story = Story(seed, grid=grid)
+        story.begin(until=story.rng.randint(0, 9_000_000))
+        if story.log[-1].kind == "run_ended":
+            continue
+        cut += 1
+        story.resume(story.program(error=0.0))
+        film = Film(story.graph)
+        for count, event in enumerate(story.log, 1):
+            film.take(event)
+            assert as_shown(film) == shown(story.graph, story.log[:count]), f"seed {seed}: after {event}"
+        assert film.totals[-1].degraded == sum(faces[-1].status == "degraded" for faces in film.faces.values())
+        assert all(0 <= bar.start <= bar.end for bar in film.bars)
+    assert cut > 10
 
 
 def catch_up(film: Film, rows: dict, bars: dict) -> None:

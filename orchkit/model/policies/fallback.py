@@ -16,8 +16,9 @@ class Fallback:
     ----------
     *options : callable or JSON value
         Tried in order until one delivers: a step or function gets the node's inputs by name, and ``error`` if it
-        asks for it; any other value is delivered as it is. It has none of its node's policies, but those that
-        ``ok.step(timeout=5.0, retry=2, provider="llm:b")`` gave it, each attempt at its gates included.
+        asks for it; any other value is delivered as it is. A step has none of its node's policies, but those that
+        ``ok.step(timeout=5.0, retry=2, provider="llm:b")`` gave it: retry, time-out, budget, breaker, bulkhead and
+        rate limit.
     correct : bool, optional
         Whether a plain value counts as a correct answer in simulations. None leaves it open.
 

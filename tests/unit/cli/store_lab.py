@@ -43,7 +43,7 @@ def path(tmp_path):
 def lab(path):
     """A store with a run of each kind of end; gives their ids by status."""
     register(hello)
-    register(asking)  # other tests have workflows of these names, and the last definition of a name counts
+    register(asking)  # they were defined by the import, and each test has a registry of its own
     with ok.open(path) as store:
         ids = {
             "completed": settled(store, hello, "Ada"),

@@ -93,6 +93,15 @@ class Lab:
         self.ran.clear()
         return run
 
+    def failed(self, store: ok.Store) -> ok.Run:
+        self.says["high/low/put"] = "fail"
+        run = self.workflow().start("x", store=store)
+        with pytest.raises(ok.RunError, match="was told to"):
+            run.result(WAIT)
+        self.says.clear()
+        self.ran.clear()
+        return run
+
 
 ROUNDS = ["polish#1/critic", "polish#2/critic", "polish#3/critic"]
 
@@ -158,23 +167,14 @@ def test_effects_within_can_be_left_undone(store: ok.Store) -> None:
 
 def test_a_run_that_failed_within_is_forked_there(store: ok.Store) -> None:
     lab = Lab()
-    lab.says["high/low/put"] = "fail"
-    run = lab.workflow().start("x", store=store)
-    with pytest.raises(ok.RunError, match="was told to"):
-        run.result(WAIT)
-    lab.ran.clear()
-    lab.says.clear()
+    run = lab.failed(store)
     assert run.fork("high/low/fetch").result(WAIT) == "a(p(f(x)))!!! ABC"
     assert (lab.ran["high/low/fetch"], lab.ran["high/low/put"]) == (1, 1)
 
 
 def test_a_fork_elsewhere_says_that_what_failed_within_goes_on(store: ok.Store) -> None:
     lab = Lab()
-    lab.says["high/low/put"] = "fail"
-    run = lab.workflow().start("x", store=store)
-    with pytest.raises(ok.RunError, match="was told to"):
-        run.result(WAIT)
-    lab.says.clear()
+    run = lab.failed(store)
     new = run.fork("words")
     assert "high" in new.plan.node.tolist()
     assert new.result(WAIT) == "a(p(f(x)))!!! ABC"
